@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#ifndef VHU_DEV_DEVICE_H
+#define VHU_DEV_DEVICE_H
+
+/**
+ * @file
+ * Devices: the vhost-user state machine of one device, without sockets, threads or packets.
+ *
+ * Messages go in at vhu_device_receive(); replies, events and questions come out through the
+ * operations table. A message is answered exactly once; if its answer must wait (for the worker
+ * or for a grace period) the device is *busy*, the caller reads no further message, and
+ * ops->answered tells when it may. Everything runs on the control thread; lcores see the result
+ * through the rings' snapshots only.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vhu.h>
+
+#include "mem/map.h"
+#include "ring/ring.h"
+#include "snap/publish.h"
+#include "wire/message.h"
+
+struct vhu_device;
+
+/**
+ * Slow work. run() is called on the worker thread (or at once, in a process without one) and may
+ * not touch device state; then done() is called on the control thread. Both get the job; whoever
+ * made it frees it in done().
+ */
+struct vhu_job {
+	struct vhu_job *next;
+	void (*run)(struct vhu_job *job);
+	void (*done)(struct vhu_job *job);
+	int result; /**< for run() to leave, for done() to read */
+};
+
+/** Where slow work goes. submit() never fails: the job carries its own link. */
+struct vhu_executor {
+	void (*submit)(struct vhu_executor *executor, struct vhu_job *job);
+};
+
+/** What a device asks of its surroundings. All are called on the control thread. */
+struct vhu_device_ops {
+	/**
+	 * Send a reply. The message and its descriptors (to be closed after sending) are the callee's
+	 * to copy or send before it returns. Errors are the connection's business.
+	 */
+	void (*send)(void *owner, struct vhu_message *reply);
+	/** The message that made the device busy has been answered: the next may be read. */
+	void (*answered)(void *owner);
+	/** The peer broke the protocol beyond repair: close the connection (later, not inside this call). */
+	void (*hang_up)(void *owner);
+	/** Something happened. @p ring is UINT16_MAX unless the type is RING_*. */
+	void (*event)(void *owner, enum vhu_event_type type, uint16_t ring, uint64_t value);
+	/**
+	 * Fill in what depends on the device type: burst, body, header_size. Everything else of the
+	 * snapshot is set. @return 0 or -errno (the ring does not start then).
+	 */
+	int (*specialise)(void *owner, uint16_t ring, struct vhu_snapshot *snapshot);
+	/** The ring's kick descriptor changed (-1: none); not owned by the callee. May be NULL. */
+	void (*kick_changed)(void *owner, uint16_t ring, int kick_fd);
+	/** Copy @p size bytes of the device configuration space from @p offset. @return 0 or -errno. May be NULL: no CONFIG. */
+	int (*get_config)(void *owner, uint32_t offset, void *data, uint32_t size);
+	/** NET_SET_MTU. @return 0 or -errno. May be NULL. */
+	int (*set_mtu)(void *owner, uint64_t mtu);
+};
+
+struct vhu_device_config {
+	const char *name;            /**< for the log; copied */
+	const struct vhu_device_ops *ops;
+	void *owner;                 /**< handed to ops */
+	uint64_t features;           /**< virtio features to offer (bit 30 is added) */
+	uint64_t protocol_features;  /**< of those the engine serves, which to offer (see vhu_device_protocol_features()) */
+	uint16_t ring_count;         /**< 1 ... 256 */
+	uint16_t queue_num;          /**< what GET_QUEUE_NUM answers */
+	struct vhu_ring **rings;     /**< ring_count pointers, the lcore sides; kept by the caller as long as the device */
+	struct vhu_executor *executor;
+	struct vhu_grace_domain *domain;
+	bool populate;               /**< fault memory in */
+};
+
+/** Protocol features that the engine serves. */
+uint64_t vhu_device_protocol_features(void);
+
+/** Create a device, disconnected. @return NULL if out of memory. */
+struct vhu_device *vhu_device_new(const struct vhu_device_config *config);
+
+/** A front-end connected: fresh negotiation. The device must be idle (not busy, not leaving). */
+void vhu_device_connect(struct vhu_device *device);
+
+/**
+ * Handle one message. Takes over the message's descriptors. May call ops->send, ops->event,
+ * ops->hang_up; if vhu_device_busy() is true afterwards, ops->answered follows later.
+ */
+void vhu_device_receive(struct vhu_device *device, struct vhu_message *message);
+
+/** Is the last message still unanswered, or a disconnect still under way? */
+bool vhu_device_busy(const struct vhu_device *device);
+
+/**
+ * The connection is gone: park and stop all rings, forget the negotiation, unmap memory after the
+ * grace period. @p then is called on the control thread when nothing is left (maybe before this returns).
+ */
+void vhu_device_disconnect(struct vhu_device *device, void (*then)(void *owner));
+
+/** Free a device that is disconnected and not busy. */
+void vhu_device_free(struct vhu_device *device);
+
+/** Look for rings that lcores broke: log, err descriptor, event. Call when vhu_rings_broken moved. */
+void vhu_device_check_broken(struct vhu_device *device);
+
+/** For information. */
+uint64_t vhu_device_features(const struct vhu_device *device);
+uint64_t vhu_device_negotiated_protocol_features(const struct vhu_device *device);
+const struct vhu_map *vhu_device_map(const struct vhu_device *device);
+void vhu_device_counts(const struct vhu_device *device, uint64_t *messages, uint64_t *refusals,
+	char last_refusal[VHU_REASON_SIZE]);
+/** Fills all of @p info. */
+void vhu_device_ring_info(const struct vhu_device *device, uint16_t ring, struct vhu_queue_info *info);
+/** Started, enabled and not broken. */
+bool vhu_device_ring_running(const struct vhu_device *device, uint16_t ring);
+
+#endif /* VHU_DEV_DEVICE_H */

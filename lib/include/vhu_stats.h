@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#ifndef VHU_STATS_H
+#define VHU_STATS_H
+
+/**
+ * @file
+ * Counters of a queue, drops by reason, and the reasons for which a ring is broken.
+ *
+ * A drop concerns one frame and the queue goes on; a break concerns the ring: what the guest put
+ * there cannot be what a driver means, so nothing more is taken from it until it is restarted.
+ */
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Why one frame was not delivered. */
+enum vhu_drop {
+	VHU_DROP_SHORT = 0,      /**< receive: chain shorter than the virtio-net header */
+	VHU_DROP_LONG,           /**< receive: frame longer than 64 KiB + headers, or too many segments */
+	VHU_DROP_EMPTY,          /**< receive: header without a frame */
+	VHU_DROP_BAD_OFFLOAD,    /**< either: checksum or segmentation request that does not fit the frame */
+	VHU_DROP_NO_BUFFER_ROOM, /**< transmit: no guest buffer can ever hold the frame */
+	VHU_DROP_NO_MBUF,        /**< receive: later segments could not be allocated */
+	VHU_DROPS                /**< not a reason: how many there are */
+};
+
+/** Why a ring was broken. */
+enum vhu_broken {
+	VHU_BROKEN_NO = 0,
+	VHU_BROKEN_AVAIL_INDEX,   /**< avail->idx moved by more than the ring's size */
+	VHU_BROKEN_HEAD,          /**< head index outside the descriptor table */
+	VHU_BROKEN_NEXT,          /**< next index outside the table */
+	VHU_BROKEN_LOOP,          /**< chain longer than its table */
+	VHU_BROKEN_ADDRESS,       /**< buffer outside guest memory */
+	VHU_BROKEN_ZERO_LENGTH,   /**< descriptor of length 0 */
+	VHU_BROKEN_DIRECTION,     /**< readable where writable is needed, or the reverse */
+	VHU_BROKEN_INDIRECT,      /**< malformed, nested or unnegotiated indirect table */
+	VHU_BROKEN_MEMORY,        /**< the front-end removed memory that the ring lives in */
+	VHU_BROKENS               /**< not a reason: how many there are */
+};
+
+/** Counters of one queue since its creation or the last reset. */
+struct vhu_queue_stats {
+	uint64_t packets;
+	uint64_t bytes;          /**< frame bytes, without virtio-net header and CRC */
+	uint64_t bursts;         /**< burst calls that moved at least one packet */
+	uint64_t empty;          /**< burst calls that found the ring without work or room */
+	uint64_t mbuf_failures;  /**< bursts ended early because the mempool had no mbufs */
+	uint64_t calls;          /**< notifications sent to the guest */
+	uint64_t calls_suppressed; /**< notifications that the guest did not want */
+	uint64_t drops[VHU_DROPS];
+};
+
+/** Name of a drop reason, e.g. "bad_offload" (also the suffix of the xstat). Static text. */
+const char *vhu_drop_name(enum vhu_drop reason);
+/** One clause for a reason, e.g. "available index jumped". Static text. */
+const char *vhu_broken_text(enum vhu_broken reason);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* VHU_STATS_H */

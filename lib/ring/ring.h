@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#ifndef VHU_RING_RING_H
+#define VHU_RING_RING_H
+
+/**
+ * @file
+ * Rings: the lcore's side of one virtqueue.
+ *
+ * Position in the ring, what was last seen of the guest's index, the translation hint and the
+ * counters belong to the lcore that bursts. The control thread writes the position only while the
+ * ring is parked and a grace period has passed since it was, and reads it under the same condition;
+ * the publication of the next snapshot orders its writes before the lcore's reads.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vhu_stats.h>
+
+#include "mem/translate.h"
+#include "snap/reader.h"
+
+/** Counters: one writer (the lcore), read by anybody with relaxed loads. */
+struct vhu_ring_counters {
+	_Atomic(uint64_t) packets;
+	_Atomic(uint64_t) bytes;
+	_Atomic(uint64_t) bursts;
+	_Atomic(uint64_t) empty;
+	_Atomic(uint64_t) mbuf_failures;
+	_Atomic(uint64_t) calls;
+	_Atomic(uint64_t) calls_suppressed;
+	_Atomic(uint64_t) drops[VHU_DROPS];
+};
+
+struct vhu_ring {
+	struct vhu_reader reader;
+	uint16_t next_avail;   /**< lcore (control while parked): next entry of the available ring */
+	uint16_t next_used;    /**< lcore (control while parked): next entry of the used ring */
+	uint16_t avail_seen;   /**< lcore: the guest's index when last read; entries up to it are ours */
+	uint16_t called_used;  /**< lcore: next_used at the last notification (event index) */
+	bool called_valid;     /**< lcore: called_used means something since the ring started */
+	bool kick_wanted;      /**< lcore: the application sleeps on kicks of this ring */
+	/**
+	 * enum vhu_broken, 0: fine. lcore: sets once, with release; control: reads, clears while parked.
+	 * Anybody may read it.
+	 */
+	_Atomic(uint8_t) broken;
+	/** lcore: writes before broken; control: reads after it: which entry or descriptor was bad. */
+	_Atomic(uint32_t) broken_detail;
+	struct vhu_hint hint;  /**< lcore */
+	struct vhu_ring_counters counters __attribute__((aligned(64)));
+} __attribute__((aligned(64)));
+
+/**
+ * Times any lcore broke a ring, process-wide. The control loop compares it with what it saw before
+ * and looks at rings only when it moved. lcores: add; control: reads.
+ */
+extern _Atomic(uint32_t) vhu_rings_broken;
+
+/** Prepare the lcore's side: parked, position 0, counters 0. */
+void vhu_ring_init(struct vhu_ring *ring);
+
+/**
+ * Set the position before the ring is published. Control thread, ring parked and quiet.
+ * Forgets what was seen, notified and broken in the ring's former life.
+ */
+void vhu_ring_reset(struct vhu_ring *ring, uint16_t next_avail, uint16_t next_used);
+
+/** Mark the ring broken: sticky, counted. lcore. */
+void vhu_ring_break(struct vhu_ring *ring, enum vhu_broken reason, uint32_t detail);
+
+/** Is the ring broken? */
+static inline bool
+vhu_ring_is_broken(const struct vhu_ring *ring)
+{
+	return atomic_load_explicit(&ring->broken, memory_order_relaxed) != VHU_BROKEN_NO;
+}
+
+/** Add to a counter with one writer: a plain load and store, no locked instruction. */
+static inline void
+vhu_count(_Atomic(uint64_t) *counter, uint64_t n)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+		memory_order_relaxed);
+}
+
+#endif /* VHU_RING_RING_H */

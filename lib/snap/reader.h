@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#ifndef VHU_SNAP_READER_H
+#define VHU_SNAP_READER_H
+
+/**
+ * @file
+ * Readers: how a burst enters and leaves, at the price of two plain stores.
+ *
+ * The lcore makes `section` odd, then loads the snapshot; the control side stores a new snapshot,
+ * runs membarrier(), then loads `section`. The processor may let the lcore's load overtake its
+ * store; the membarrier (which runs a full barrier on every core of the process) orders them after
+ * the fact: either the lcore saw the new snapshot or the control side sees the odd section. So no
+ * fence is needed here unless the kernel has no membarrier, in which case vhu_reader_fenced is set
+ * before the first reader exists.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdatomic.h>
+
+#include "snap/snapshot.h"
+
+struct vhu_reader {
+	/** control: writes; lcore: reads. */
+	_Atomic(const struct vhu_snapshot *) snapshot;
+	/** lcore: writes, odd inside a burst; control: reads. */
+	_Atomic(uint64_t) section;
+};
+
+/** Set once, before any reader exists, if membarrier() does not work here. */
+extern bool vhu_reader_fenced;
+
+static inline const struct vhu_snapshot *
+vhu_reader_enter(struct vhu_reader *reader)
+{
+	uint64_t section = atomic_load_explicit(&reader->section, memory_order_relaxed);
+
+	atomic_store_explicit(&reader->section, section + 1, memory_order_relaxed);
+	/* Compiler only; partner: membarrier() in vhu_publish(). */
+	atomic_signal_fence(memory_order_seq_cst);
+	if (__builtin_expect(vhu_reader_fenced, 0))
+		/* Partner: the fence in vhu_publish(). */
+		atomic_thread_fence(memory_order_seq_cst);
+	/* Partner: the release store in vhu_publish(); the contents of the snapshot follow it. */
+	return atomic_load_explicit(&reader->snapshot, memory_order_acquire);
+}
+
+static inline void
+vhu_reader_leave(struct vhu_reader *reader)
+{
+	uint64_t section = atomic_load_explicit(&reader->section, memory_order_relaxed);
+
+	/* Partner: the acquire load in vhu_grace_step(): what the burst wrote is visible to whoever saw it end. */
+	atomic_store_explicit(&reader->section, section + 1, memory_order_release);
+}
+
+#endif /* VHU_SNAP_READER_H */
