@@ -92,7 +92,7 @@ struct vhu_verdict {
 /** Bits of vhu_request_rule.flags. */
 #define VHU_RULE_SIZE_MEM_TABLE 0x01u /**< 8 + 32 * count, count 0 ... 8, as many descriptors as regions */
 #define VHU_RULE_SIZE_CONFIG    0x02u /**< 12 + config.size */
-#define VHU_RULE_SIZE_INFLIGHT  0x04u /**< 20 or 24 */
+#define VHU_RULE_SIZE_EITHER    0x04u /**< size_min or size_max, nothing between (inflight: 20 or 24) */
 #define VHU_RULE_NOFD           0x08u /**< u64 with ring index; one descriptor unless VHU_VRING_NOFD */
 #define VHU_RULE_INDEX          0x10u /**< payload begins with a 32-bit ring index */
 #define VHU_RULE_FD_OPTIONAL    0x20u /**< up to fd_max descriptors may come; unused ones are closed */
@@ -135,7 +135,7 @@ struct vhu_verdict vhu_header_decode(const uint8_t bytes[sizeof(struct vhu_wire_
  */
 struct vhu_verdict vhu_message_check(const struct vhu_message *m, const struct vhu_gates *gates);
 
-/** Reply kind of a request under these gates (LOG depends on LOG_SHMFD). Unknown: ACK. */
+/** Reply kind of a request under these gates; LOG is resolved to U64 or ACK. Unknown: ACK. */
 enum vhu_reply_kind vhu_reply_kind(uint32_t request, const struct vhu_gates *gates);
 
 /** Does this message get a reply at all (own reply, or NEED_REPLY is set)? */
