@@ -10,8 +10,9 @@
  * Endpoints: a socket path that yields connections, in either role.
  *
  * A server listens; a client connects and tries again with growing pauses. Both give one connection
- * at a time to their owner: after ops->connected the endpoint rests until vhu_endpoint_resume()
- * says that the connection is gone (a further front-end that connects to a server meanwhile waits in the backlog).
+ * at a time to their owner: after config.connected the endpoint rests until vhu_endpoint_resume()
+ * says that the connection is gone (a further front-end that connects to a server meanwhile waits
+ * in the backlog).
  */
 
 #include <stdbool.h>
@@ -36,8 +37,8 @@ struct vhu_endpoint_config {
 
 /**
  * Begin. A server whose path exists first connects to it: if somebody answers, -EADDRINUSE; if it
- * is a socket that nobody serves, it is unlinked; if it is anything else, -EEXIST. A client's first attempt
- * is made at once; that nobody listens yet is no error.
+ * is a socket that nobody serves, it is unlinked; if it is anything else, -EEXIST. A client's first
+ * attempt is made at the next step of the loop; that nobody listens yet is no error.
  * @param error  receives one sentence on failure; @p size bytes.
  * @return 0 or -errno.
  */

@@ -22,7 +22,7 @@ struct vhu_loop;
 /** A watched descriptor. The owner of the descriptor embeds it; it must not move while added. */
 struct vhu_watch {
 	int fd;
-	/** @param events EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR as reported. The watch may be removed inside. */
+	/** @param events EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR as reported. It may be removed inside. */
 	void (*ready)(struct vhu_watch *watch, uint32_t events);
 	uint32_t events;     /**< loop: what is asked for; 0: not in the set */
 	struct vhu_loop *loop;
@@ -54,7 +54,11 @@ void vhu_timer_stop(struct vhu_timer *timer);
  * @return how many callbacks ran, or -errno.
  */
 int vhu_loop_step(struct vhu_loop *loop, int timeout_ms);
-/** Only the waiting part and only the serving part, for callers that hold a lock around the second. */
+/**
+ * Only the waiting part and only the serving part, for callers that hold a lock around the second.
+ * Waiting returns how much there is to serve (all due timers count as one; a wake-up counts as
+ * nothing): 0 means that serving may be left out. Interrupted by a signal it returns early.
+ */
 int vhu_loop_wait(struct vhu_loop *loop, int timeout_ms);
 int vhu_loop_serve(struct vhu_loop *loop);
 

@@ -24,22 +24,37 @@
 struct vhu_stream;
 
 struct vhu_stream_ops {
-	/** A message. The callee takes over its descriptors (closing what it does not want). */
+	/**
+	 * A message. The callee takes over its descriptors (closing what it does not want). The
+	 * message itself is the stream's: valid until the callee returns, even if it closes the
+	 * stream.
+	 */
 	void (*message)(void *owner, struct vhu_message *message);
 	/**
 	 * The stream ended; the owner must close it (inside is fine). @p why is one clause:
-	 * "closed by the front-end", "closed in the middle of a message", "message of 4294967295 bytes ..." ...
-	 * @p fault is true if the peer is to blame.
+	 * "closed by the front-end", "closed in the middle of a message",
+	 * "message of 4294967295 bytes ..." ...
+	 * @p fault is true if the peer is to blame. Always called from the loop, never inside
+	 * vhu_stream_send(); while paused too, if the peer is gone and left nothing to be read.
 	 */
 	void (*ended)(void *owner, const char *why, bool fault);
 };
 
-/** Take over a connected socket (made non-blocking, close-on-exec). @return NULL if out of memory or descriptors; the socket is closed then. */
+/**
+ * Take over a connected socket (made non-blocking, close-on-exec).
+ * @return NULL if out of memory or descriptors; the socket is closed then.
+ */
 struct vhu_stream *vhu_stream_new(struct vhu_loop *loop, int fd, const struct vhu_stream_ops *ops,
 	void *owner);
-/** Stop or resume reading. Inside ops->message too. */
+/**
+ * Stop or resume reading. Inside ops->message too. A peer that hangs up meanwhile: what it sent is
+ * read after the pause and then the stream ends; if it left nothing, the stream ends at once.
+ */
 void vhu_stream_pause(struct vhu_stream *stream, bool paused);
-/** Send a message; its descriptors are closed after sending. @return 0 or -errno (the stream also ends then). */
+/**
+ * Send a message; its descriptors are closed after sending.
+ * @return 0 or -errno (the stream also ends then).
+ */
 int vhu_stream_send(struct vhu_stream *stream, struct vhu_message *message);
 /** Close and free; safe inside its own callbacks. */
 void vhu_stream_close(struct vhu_stream *stream);
