@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctrl/connection.h"
+#include "ctrl/events.h"
+#include "obs/log.h"
+
+#define DETACHED(port) atomic_load_explicit(&(port)->detached, memory_order_relaxed)
+
+void
+vhu_connection_need_attention(struct vhu_port *port)
+{
+	if (port->in_attention)
+		return;
+	port->in_attention = true;
+	TAILQ_INSERT_TAIL(&port->control->attention, port, attention_link);
+}
+
+static void
+stream_message(void *owner, struct vhu_message *message)
+{
+	struct vhu_port *port = owner;
+
+	/* A condemned connection is read no more, whatever the stream holds already. */
+	if (port->condemned || port->link != VHU_LINK_CONNECTED) {
+		vhu_message_close(message);
+		return;
+	}
+	vhu_device_receive(port->device, message);
+	if (port->stream != NULL && vhu_device_busy(port->device))
+		vhu_stream_pause(port->stream, true);
+}
+
+static void
+stream_ended(void *owner, const char *why, bool fault)
+{
+	struct vhu_port *port = owner;
+
+	snprintf(port->lost, sizeof(port->lost), "%s", why);
+	if (fault)
+		vhu_log(VHU_LOG_WARNING, port->name, VHU_LOG_NO_RING,
+			"the front-end broke the protocol: %s", why);
+	vhu_stream_close(port->stream);
+	port->stream = NULL;
+	vhu_connection_need_attention(port);
+}
+
+static const struct vhu_stream_ops stream_ops = {
+	.message = stream_message,
+	.ended = stream_ended,
+};
+
+static void
+device_send(void *owner, struct vhu_message *reply)
+{
+	struct vhu_port *port = owner;
+
+	if (port->stream == NULL)
+		vhu_message_close(reply);
+	else
+		vhu_stream_send(port->stream, reply); /* a failure ends the stream, which tells us */
+}
+
+static void
+device_answered(void *owner)
+{
+	struct vhu_port *port = owner;
+
+	if (port->stream != NULL && !port->condemned)
+		vhu_stream_pause(port->stream, false);
+}
+
+static void
+device_hang_up(void *owner)
+{
+	struct vhu_port *port = owner;
+
+	port->condemned = true;
+	if (port->stream != NULL)
+		vhu_stream_pause(port->stream, true);
+	vhu_connection_need_attention(port);
+}
+
+static void
+device_event(void *owner, enum vhu_event_type type, uint16_t ring, uint64_t value)
+{
+	struct vhu_port *port = owner;
+
+	if (type == VHU_EVENT_RING_STARTED)
+		vhu_log(VHU_LOG_INFO, port->name, ring, "started with %u descriptors",
+			(unsigned int)value);
+	else if (type == VHU_EVENT_RING_STOPPED)
+		vhu_log(VHU_LOG_INFO, port->name, ring, "stopped at entry %u", (unsigned int)value);
+	vhu_events_tell(port, type, ring, value);
+}
+
+static int
+device_specialise(void *owner, uint16_t ring, struct vhu_snapshot *snapshot)
+{
+	struct vhu_port *port = owner;
+
+	return vhu_net_specialise(port->queues[ring], snapshot);
+}
+
+static void
+device_kick_changed(void *owner, uint16_t ring, int kick_fd)
+{
+	struct vhu_port *port = owner;
+
+	vhu_queue_set_kick(port->queues[ring], kick_fd);
+}
+
+static int
+device_get_config(void *owner, uint32_t offset, void *data, uint32_t size)
+{
+	struct vhu_port *port = owner;
+	/* The rest of the space is reserved and reads as zero. */
+	union {
+		struct virtio_net_config net;
+		uint8_t bytes[VHU_CONFIG_SPACE_SIZE];
+	} space = { .bytes = { 0 } };
+
+	if (offset > sizeof(space) || size > sizeof(space) - offset)
+		return -EINVAL;
+	/* No address: the front-end gives the guest one (VIRTIO_NET_F_MAC is not ours to offer). */
+	space.net.status = VIRTIO_NET_S_LINK_UP;
+	space.net.max_virtqueue_pairs = port->options.queue_pairs;
+	space.net.mtu = port->mtu;
+	memcpy(data, space.bytes + offset, size);
+	return 0;
+}
+
+static int
+device_set_mtu(void *owner, uint64_t mtu)
+{
+	struct vhu_port *port = owner;
+
+	if (mtu < 68 || mtu > UINT16_MAX)
+		return -EINVAL;
+	port->mtu = mtu;
+	return 0;
+}
+
+const struct vhu_device_ops vhu_connection_device_ops = {
+	.send = device_send,
+	.answered = device_answered,
+	.hang_up = device_hang_up,
+	.event = device_event,
+	.specialise = device_specialise,
+	.kick_changed = device_kick_changed,
+	.get_config = device_get_config,
+	.set_mtu = device_set_mtu,
+};
+
+void
+vhu_connection_begin(void *owner, int fd)
+{
+	struct vhu_port *port = owner;
+
+	port->stream = vhu_stream_new(port->control->loop, fd, &stream_ops, port);
+	if (port->stream == NULL) {
+		vhu_log(VHU_LOG_ERROR, port->name, VHU_LOG_NO_RING,
+			"connection dropped: out of memory or descriptors");
+		vhu_endpoint_resume(port->endpoint);
+		return;
+	}
+	port->link = VHU_LINK_CONNECTED;
+	port->condemned = false;
+	port->lost[0] = '\0';
+	port->connections++;
+	port->mtu = port->options.mtu;
+	vhu_log(VHU_LOG_NOTICE, port->name, VHU_LOG_NO_RING, "front-end connected (%s)", port->path);
+	vhu_events_tell(port, VHU_EVENT_CONNECTED, UINT16_MAX, 0);
+	vhu_device_connect(port->device);
+}
+
+/* The device has wound down: nothing of the connection is left. */
+static void
+left(void *owner)
+{
+	struct vhu_port *port = owner;
+
+	port->link = VHU_LINK_IDLE;
+	port->condemned = false;
+	port->mtu = port->options.mtu;
+	vhu_events_tell(port, VHU_EVENT_DISCONNECTED, UINT16_MAX, 0);
+	vhu_control_changed();
+	if (DETACHED(port))
+		return;
+	vhu_log(VHU_LOG_NOTICE, port->name, VHU_LOG_NO_RING, "front-end disconnected: %s", port->lost);
+	vhu_endpoint_resume(port->endpoint);
+}
+
+void
+vhu_connection_end(struct vhu_port *port)
+{
+	if (port->link != VHU_LINK_CONNECTED)
+		return;
+	if (port->stream != NULL) {
+		vhu_stream_close(port->stream);
+		port->stream = NULL;
+	}
+	port->link = VHU_LINK_LEAVING;
+	vhu_device_disconnect(port->device, left);
+}
+
+static void
+attend(struct vhu_port *port)
+{
+	vhu_events_tell_overflow(port);
+	if (port->link != VHU_LINK_CONNECTED)
+		return;
+	if (port->stream != NULL && port->condemned)
+		snprintf(port->lost, sizeof(port->lost),
+			"closed by us after a message that nothing can follow");
+	if (port->stream == NULL || port->condemned)
+		vhu_connection_end(port);
+}
+
+void
+vhu_connection_attend(struct vhu_control *control)
+{
+	struct vhu_port *port;
+
+	while ((port = TAILQ_FIRST(&control->attention)) != NULL) {
+		TAILQ_REMOVE(&control->attention, port, attention_link);
+		port->in_attention = false;
+		attend(port);
+	}
+}
+
+void
+vhu_connection_check_broken(struct vhu_control *control)
+{
+	struct vhu_port *port;
+
+	TAILQ_FOREACH(port, &control->ports, ports_link)
+		vhu_device_check_broken(port->device);
+}
