@@ -22,7 +22,7 @@ struct vhu_loop;
 /** A watched descriptor. The owner of the descriptor embeds it; it must not move while added. */
 struct vhu_watch {
 	int fd;
-	/** @param events EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR as reported. It may be removed inside. */
+	/** @param events EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR. It may be removed inside. */
 	void (*ready)(struct vhu_watch *watch, uint32_t events);
 	uint32_t events;     /**< loop: what is asked for; 0: not in the set */
 	struct vhu_loop *loop;
