@@ -3,6 +3,7 @@
  */
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -217,6 +218,17 @@ vhu_control_release(struct vhu_control *control)
 		pthread_cond_wait(&changed, &lock);
 }
 
+/* Until a descriptor is ready, somebody wakes the loop or the time is over. */
+static void
+wait_unlocked(struct vhu_control *control, int timeout_ms)
+{
+	struct pollfd ready = { .fd = vhu_loop_fd(control->loop), .events = POLLIN };
+
+	vhu_control_unlock();
+	poll(&ready, 1, timeout_ms);
+	vhu_control_lock();
+}
+
 /* Everything of a step but the callbacks. Lock held, released while waiting. */
 static bool
 step(struct vhu_control *control, int timeout_ms)
@@ -228,14 +240,9 @@ step(struct vhu_control *control, int timeout_ms)
 	control->stepping = true;
 	if (!TAILQ_EMPTY(&control->deliveries))
 		timeout_ms = 0;
-	if (timeout_ms == 0) {
-		vhu_loop_wait(control->loop, 0);
-	} else {
-		vhu_control_unlock();
-		vhu_loop_wait(control->loop, timeout_ms);
-		vhu_control_lock();
-	}
-	served = vhu_loop_serve(control->loop);
+	if (timeout_ms != 0)
+		wait_unlocked(control, vhu_loop_timeout(control->loop, timeout_ms));
+	served = vhu_loop_step(control->loop, 0);
 	if (vhu_worker_collect(control->worker) > 0)
 		served = 1;
 	/* Partner: the add in vhu_ring_break(); the ring's own broken word is read after it. */

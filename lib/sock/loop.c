@@ -142,9 +142,14 @@ vhu_timer_stop(struct vhu_timer *timer)
 	timer->due_ns = 0;
 }
 
-/* The caller's time-out or the time to the next timer, whichever is shorter; never early. */
-static int
-shorten_timeout(const struct vhu_loop *loop, int timeout_ms)
+int
+vhu_loop_fd(const struct vhu_loop *loop)
+{
+	return loop->epoll_fd;
+}
+
+int
+vhu_loop_timeout(const struct vhu_loop *loop, int timeout_ms)
 {
 	const struct vhu_timer *first = LIST_FIRST(&loop->timers);
 	uint64_t now, left_ms;
@@ -190,7 +195,7 @@ int
 vhu_loop_wait(struct vhu_loop *loop, int timeout_ms)
 {
 	int count = epoll_wait(loop->epoll_fd, loop->ready, READY_MAX,
-		shorten_timeout(loop, timeout_ms));
+		vhu_loop_timeout(loop, timeout_ms));
 	int error = count < 0 ? errno : 0;
 
 	loop->ready_count = count < 0 ? 0 : count;

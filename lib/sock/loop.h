@@ -54,13 +54,18 @@ void vhu_timer_stop(struct vhu_timer *timer);
  * @return how many callbacks ran, or -errno.
  */
 int vhu_loop_step(struct vhu_loop *loop, int timeout_ms);
-/**
- * Only the waiting part and only the serving part, for callers that hold a lock around the second.
- * Waiting returns how much there is to serve (all due timers count as one; a wake-up counts as
- * nothing): 0 means that serving may be left out. Interrupted by a signal it returns early.
- */
+/** Only the collecting part, and only the serving of what was collected. */
 int vhu_loop_wait(struct vhu_loop *loop, int timeout_ms);
 int vhu_loop_serve(struct vhu_loop *loop);
+
+/**
+ * For callers with a lock around the loop, who must not hold it while they wait: take the time-out
+ * with the lock, poll() the descriptor for POLLIN without it, step with time-out 0 with it again.
+ * Timers started meanwhile need a vhu_loop_wake().
+ */
+int vhu_loop_fd(const struct vhu_loop *loop);
+/** @p timeout_ms (-1: no limit) or the time to the next timer, whichever is shorter; never early. */
+int vhu_loop_timeout(const struct vhu_loop *loop, int timeout_ms);
 
 /** Wake a vhu_loop_wait() of another thread. Any thread, async-signal-safe. */
 void vhu_loop_wake(struct vhu_loop *loop);
