@@ -46,6 +46,11 @@ struct vhu_rx_options {
 	 * flags and lengths, so that the mbuf can be sent to a NIC or another guest as it is.
 	 */
 	bool tx_hints;
+	/**
+	 * Make checksums that the guest left to us in software, so that each frame is complete
+	 * (RTE_MBUF_F_RX_L4_CKSUM_GOOD). For applications that look at no flags. Not with tx_hints.
+	 */
+	bool complete_checksum;
 };
 
 /**

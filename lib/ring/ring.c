@@ -21,8 +21,7 @@ vhu_ring_reset(struct vhu_ring *ring, uint16_t next_avail, uint16_t next_used)
 	ring->next_avail = next_avail;
 	ring->next_used = next_used;
 	ring->avail_seen = next_avail;
-	ring->called_used = next_used;
-	ring->called_valid = false;
+	ring->phase = VHU_RING_FRESH;
 	ring->hint = (struct vhu_hint){ 0 };
 	atomic_store_explicit(&ring->broken_detail, 0, memory_order_relaxed);
 	atomic_store_explicit(&ring->broken, VHU_BROKEN_NO, memory_order_relaxed);

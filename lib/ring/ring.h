@@ -36,13 +36,19 @@ struct vhu_ring_counters {
 	_Atomic(uint64_t) drops[VHU_DROPS];
 };
 
+/** How far a ring has come since it was started. */
+enum vhu_ring_phase {
+	VHU_RING_FRESH = 0, /**< no burst has seen it */
+	VHU_RING_BEGUN,     /**< the guest was told whether to kick; not notified yet */
+	VHU_RING_NOTIFIED,  /**< notified at least once: its wishes count from here on */
+};
+
 struct vhu_ring {
 	struct vhu_reader reader;
 	uint16_t next_avail;   /**< lcore (control while parked): next entry of the available ring */
 	uint16_t next_used;    /**< lcore (control while parked): next entry of the used ring */
 	uint16_t avail_seen;   /**< lcore: the guest's index when last read; entries up to it are ours */
-	uint16_t called_used;  /**< lcore: next_used at the last notification (event index) */
-	bool called_valid;     /**< lcore: called_used means something since the ring started */
+	uint8_t phase;         /**< lcore (control while parked): enum vhu_ring_phase */
 	bool kick_wanted;      /**< lcore: the application sleeps on kicks of this ring */
 	/**
 	 * enum vhu_broken, 0: fine. lcore: sets once, with release; control: reads, clears while parked.

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#ifndef VHU_NET_CURSOR_H
+#define VHU_NET_CURSOR_H
+
+/**
+ * @file
+ * A position in a list of segments, for reading or writing them as one run of bytes.
+ */
+
+#include <stdint.h>
+#include <string.h>
+
+#include "ring/split.h"
+
+struct vhu_cursor {
+	const struct vhu_segment *segment;
+	const struct vhu_segment *end;
+	uint32_t offset; /* in *segment */
+};
+
+static inline struct vhu_cursor
+vhu_cursor_at(const struct vhu_segment *segments, uint32_t count)
+{
+	return (struct vhu_cursor){ segments, segments + count, 0 };
+}
+
+/* The contiguous piece at the cursor, at most @p size bytes; moves past it. @return 0 at the end. */
+static inline uint32_t
+vhu_cursor_piece(struct vhu_cursor *cursor, uint32_t size, uint8_t **host)
+{
+	uint32_t room;
+
+	if (cursor->segment == cursor->end)
+		return 0;
+	room = cursor->segment->size - cursor->offset;
+	*host = cursor->segment->host + cursor->offset;
+	if (size < room) {
+		cursor->offset += size;
+		return size;
+	}
+	cursor->segment++;
+	cursor->offset = 0;
+	return room;
+}
+
+/* Copy @p size bytes out of the segments. @return bytes copied: fewer at the end. */
+static inline uint32_t
+vhu_cursor_read(struct vhu_cursor *cursor, void *to, uint32_t size)
+{
+	uint32_t done = 0, piece;
+	uint8_t *host;
+
+	while (done < size && (piece = vhu_cursor_piece(cursor, size - done, &host)) != 0) {
+		memcpy((uint8_t *)to + done, host, piece);
+		done += piece;
+	}
+	return done;
+}
+
+/* Copy @p size bytes into the segments. @return bytes copied: fewer at the end. */
+static inline uint32_t
+vhu_cursor_write(struct vhu_cursor *cursor, const void *from, uint32_t size)
+{
+	uint32_t done = 0, piece;
+	uint8_t *host;
+
+	while (done < size && (piece = vhu_cursor_piece(cursor, size - done, &host)) != 0) {
+		memcpy(host, (const uint8_t *)from + done, piece);
+		done += piece;
+	}
+	return done;
+}
+
+/* Move @p size bytes on. */
+static inline void
+vhu_cursor_skip(struct vhu_cursor *cursor, uint32_t size)
+{
+	uint32_t piece;
+	uint8_t *host;
+
+	while (size != 0 && (piece = vhu_cursor_piece(cursor, size, &host)) != 0)
+		size -= piece;
+}
+
+#endif /* VHU_NET_CURSOR_H */

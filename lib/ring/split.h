@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#ifndef VHU_RING_SPLIT_H
+#define VHU_RING_SPLIT_H
+
+/**
+ * @file
+ * The split virtqueue (virtio 1.3, section 2.7), seen from the device.
+ *
+ * Bursts over the common case (one direct descriptor per buffer) are written out where they are
+ * used; what is here is what they share: how many entries wait, the general walk of a chain with
+ * indirect tables and buffers that cross regions, and publishing used entries. lcore only.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ring/guest.h"
+#include "ring/ring.h"
+
+/** Most pieces of a chain after splitting at region ends (1024 descriptors are allowed by the standard's drivers). */
+#define VHU_SEGMENTS_MAX 1024
+
+/** A contiguous piece of a buffer in this process. */
+struct vhu_segment {
+	uint8_t *host;
+	uint32_t size;
+};
+
+/**
+ * How many entries of the available ring wait, at most @p wanted.
+ * Reads the guest's index only if what was seen before does not suffice: that line belongs to the
+ * guest's core and each look costs a miss. An index that moved by more than the ring breaks it (0).
+ */
+static inline uint16_t
+vhu_split_available(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uint16_t wanted)
+{
+	uint16_t waiting = (uint16_t)(ring->avail_seen - ring->next_avail);
+
+	if (waiting < wanted) {
+		uint16_t seen = vhu_guest_acquire16(&snapshot->avail->idx);
+
+		waiting = (uint16_t)(seen - ring->next_avail);
+		if (__builtin_expect(waiting > snapshot->size, 0)) {
+			vhu_ring_break(ring, VHU_BROKEN_AVAIL_INDEX, seen);
+			return 0;
+		}
+		ring->avail_seen = seen;
+	}
+	return waiting < wanted ? waiting : wanted;
+}
+
+/** Head of entry @p index (free running) of the available ring; not checked. */
+static inline uint16_t
+vhu_split_head(const struct vhu_snapshot *snapshot, uint16_t index)
+{
+	return vhu_guest_load16(&snapshot->avail->ring[index & (snapshot->size - 1)]);
+}
+
+/** Write one used element, without publishing it. */
+static inline void
+vhu_split_used(const struct vhu_snapshot *snapshot, uint16_t index, uint16_t head, uint32_t length)
+{
+	/* id is the low and len the high half: one store instead of two. */
+	vhu_guest_store64(&snapshot->used->ring[index & (snapshot->size - 1)],
+		(uint64_t)length << 32 | head);
+}
+
+/** Result of vhu_split_chain(). */
+struct vhu_chain {
+	uint32_t count; /**< segments */
+	uint64_t size;  /**< their sum */
+};
+
+/**
+ * Walk one chain and translate it. Any descriptor layout; each descriptor is read once.
+ * @param writable  the direction that all of the chain must have.
+ * @param segments  room for VHU_SEGMENTS_MAX.
+ * @return false if the chain is malformed: the ring is broken then.
+ */
+bool vhu_split_chain(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uint16_t head,
+	bool writable, struct vhu_segment *segments, struct vhu_chain *chain);
+
+/**
+ * The first burst after the ring started: tell the guest not to kick unless somebody sleeps.
+ */
+void vhu_split_begin(struct vhu_ring *ring, const struct vhu_snapshot *snapshot);
+
+/**
+ * Ask for kicks, or stop asking.
+ * @return true if kicks are wanted and entries are available already (sleeping would lose them).
+ */
+bool vhu_split_want_kicks(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, bool wanted);
+
+/**
+ * After used->idx moved to ring->next_used: notify the guest if it asked for that.
+ * @param old  next_used before the burst.
+ */
+void vhu_split_notify(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uint16_t old);
+
+/** Publish what was written to the used ring up to ring->next_used, then notify. */
+static inline void
+vhu_split_publish(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uint16_t old)
+{
+	/* Only we write this index: a plain release store, no locked instruction. */
+	vhu_guest_release16(&snapshot->used->idx, ring->next_used);
+	/* Without a call descriptor the guest polls: neither fence nor look at its flags is needed. */
+	if (snapshot->call_fd >= 0)
+		vhu_split_notify(ring, snapshot, old);
+}
+
+#endif /* VHU_RING_SPLIT_H */
