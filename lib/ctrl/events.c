@@ -84,29 +84,59 @@ tell_one(struct vhu_port *port, enum vhu_event_type type, uint16_t ring, uint64_
 	schedule_delivery(port);
 }
 
-/* A pair runs while both of its rings do. */
+/*
+ * Whether a ring runs is taken from what was told, not from the device: a ring that an lcore broke this
+ * moment must not show in DEVICE_DOWN before RING_BROKEN.
+ */
 static void
-tell_up_down(struct vhu_port *port, uint16_t ring)
+follow(uint8_t *told, enum vhu_event_type type)
 {
-	uint16_t pair = ring / 2;
-	bool runs = vhu_device_ring_running(port->device, 2 * pair) &&
-		vhu_device_ring_running(port->device, 2 * pair + 1);
+	switch (type) {
+	case VHU_EVENT_RING_STARTED:
+		*told = (*told | VHU_TOLD_STARTED) & ~VHU_TOLD_BROKEN;
+		break;
+	case VHU_EVENT_RING_STOPPED:
+		*told &= ~(VHU_TOLD_STARTED | VHU_TOLD_BROKEN);
+		break;
+	case VHU_EVENT_RING_ENABLED:
+		*told |= VHU_TOLD_ENABLED;
+		break;
+	case VHU_EVENT_RING_DISABLED:
+		*told &= ~VHU_TOLD_ENABLED;
+		break;
+	case VHU_EVENT_RING_BROKEN:
+		*told |= VHU_TOLD_BROKEN;
+		break;
+	default:
+		break;
+	}
+}
 
-	if (runs == port->pair_running[pair])
-		return;
-	port->pair_running[pair] = runs;
-	if (runs && port->pairs_running++ == 0)
-		tell_one(port, VHU_EVENT_DEVICE_UP, UINT16_MAX, 0);
-	else if (!runs && --port->pairs_running == 0)
-		tell_one(port, VHU_EVENT_DEVICE_DOWN, UINT16_MAX, 0);
+static bool
+pair_runs(const struct vhu_port *port, uint16_t pair)
+{
+	const uint8_t *told = &port->told[2 * pair];
+
+	return told[0] == VHU_TOLD_RUNNING && told[1] == VHU_TOLD_RUNNING;
 }
 
 void
 vhu_events_tell(struct vhu_port *port, enum vhu_event_type type, uint16_t ring, uint64_t value)
 {
+	uint16_t pair = ring / 2;
+	bool ran;
+
 	tell_one(port, type, ring, value);
-	if (ring != UINT16_MAX)
-		tell_up_down(port, ring);
+	if (ring >= port->ring_count)
+		return;
+	ran = pair_runs(port, pair);
+	follow(&port->told[ring], type);
+	if (pair_runs(port, pair) == ran)
+		return;
+	if (!ran && port->pairs_running++ == 0)
+		tell_one(port, VHU_EVENT_DEVICE_UP, UINT16_MAX, 0);
+	else if (ran && --port->pairs_running == 0)
+		tell_one(port, VHU_EVENT_DEVICE_DOWN, UINT16_MAX, 0);
 }
 
 /* The events that one port has now. Called and left with the lock held. */

@@ -37,6 +37,13 @@ enum vhu_link {
 /** Most rings of a port. */
 #define VHU_PORT_RINGS (2 * VHU_MAX_QUEUE_PAIRS)
 
+/** Bits of vhu_port.told. */
+#define VHU_TOLD_STARTED 0x1u
+#define VHU_TOLD_ENABLED 0x2u
+#define VHU_TOLD_BROKEN  0x4u
+/** The one combination in which packets may move. */
+#define VHU_TOLD_RUNNING (VHU_TOLD_STARTED | VHU_TOLD_ENABLED)
+
 /** Under the control lock, except where another rule is given. */
 struct vhu_port {
 	struct vhu_control *control;
@@ -66,7 +73,7 @@ struct vhu_port {
 	struct rte_ring *events;
 	uint64_t sequence;               /**< of the last event */
 	_Atomic(uint64_t) events_lost;   /**< control: writes; the thread that drains: looks */
-	bool pair_running[VHU_MAX_QUEUE_PAIRS];
+	uint8_t told[VHU_PORT_RINGS];    /**< VHU_TOLD_*: state of each ring according to its events */
 	uint16_t pairs_running;
 	/** The application gave the port up: no callback any more. Set under the lock, read without. */
 	atomic_bool detached;
