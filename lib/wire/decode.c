@@ -126,8 +126,11 @@ fds_needed(const struct vhu_request_rule *rule, const struct vhu_message *m,
 		*min = *max = m->payload.table.count;
 		return true;
 	}
-	if (rule->flags & VHU_RULE_NOFD)
+	if (rule->flags & VHU_RULE_NOFD) {
+		/* A descriptor that is said not to be there is a contradiction, not a surplus. */
 		*min = *max = (m->payload.u64 & VHU_VRING_NOFD) ? 0 : 1;
+		return true;
+	}
 	if (rule->reply == VHU_REPLY_LOG &&
 			!(gates->protocol_features & VHU_BIT(VHU_PROTOCOL_LOG_SHMFD)))
 		*min = *max = 0;

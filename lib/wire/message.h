@@ -93,7 +93,7 @@ struct vhu_verdict {
 #define VHU_RULE_SIZE_MEM_TABLE 0x01u /**< 8 + 32 * count, count 0 ... 8, as many descriptors as regions */
 #define VHU_RULE_SIZE_CONFIG    0x02u /**< 12 + config.size */
 #define VHU_RULE_SIZE_EITHER    0x04u /**< size_min or size_max, nothing between (inflight: 20 or 24) */
-#define VHU_RULE_NOFD           0x08u /**< u64 with ring index; one descriptor unless VHU_VRING_NOFD */
+#define VHU_RULE_NOFD           0x08u /**< u64 with ring index; one descriptor, none with VHU_VRING_NOFD */
 #define VHU_RULE_INDEX          0x10u /**< payload begins with a 32-bit ring index */
 #define VHU_RULE_FD_OPTIONAL    0x20u /**< up to fd_max descriptors may come; unused ones are closed */
 

@@ -21,7 +21,6 @@ require_accepted(const struct vhu_message *m, const struct vhu_gates *gates)
 	FUZZ_REQUIRE(m->size >= rule->size_min && m->size <= rule->size_max);
 	FUZZ_REQUIRE(!m->fds_truncated);
 	FUZZ_REQUIRE(rule->fd_max == 0 || m->fd_count <= rule->fd_max ||
-		(rule->flags & VHU_RULE_NOFD && m->payload.u64 & VHU_VRING_NOFD) ||
 		m->request == VHU_SET_LOG_BASE);
 	if (rule->flags & VHU_RULE_INDEX)
 		FUZZ_REQUIRE(m->payload.state.index < gates->ring_count);
