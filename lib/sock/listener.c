@@ -131,7 +131,7 @@ remove_stale(const char *path, const struct stat *stale, const struct complaint 
 			"cannot remove '%s', which nobody serves: %s; "
 			"remove it or choose another path", path, strerror(errno));
 	if (lstat(aside, &moved) == 0 && !same_file(&moved, stale->st_dev, stale->st_ino)) {
-		/* link(): never over a third one's socket. If there is one, both have lost to it. */
+		/* link(): never over a third one's socket. If there is one, it has won. */
 		if (link(aside, path) != 0 && errno != EEXIST)
 			rename(aside, path);
 	}
@@ -237,8 +237,8 @@ listen_on(int fd, const struct vhu_endpoint_config *config, struct vhu_socket_id
 	int status;
 
 	/*
-	 * The kernel gives the path the mode of the socket, less the umask. Without this it would be
-	 * wider than asked for until the chmod below.
+	 * The kernel gives the path the mode of the socket, less the umask. Without this it would
+	 * be wider than asked for until the chmod below.
 	 */
 	if (config->mode != 0)
 		fchmod(fd, config->mode);
@@ -247,7 +247,7 @@ listen_on(int fd, const struct vhu_endpoint_config *config, struct vhu_socket_id
 		return status;
 	/*
 	 * Between bind and listen the path refuses connections as a left-over does; another server
-	 * that looks in just this moment takes it from us. Nothing closes that gap; it is kept short.
+	 * that looks in just this moment takes it from us. Nothing closes that gap; it is short.
 	 */
 	if (listen(fd, BACKLOG) != 0)
 		status = complain(complaint, errno, "cannot listen on '%s': %s", config->path,

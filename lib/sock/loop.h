@@ -54,7 +54,11 @@ void vhu_timer_stop(struct vhu_timer *timer);
  * @return how many callbacks ran, or -errno.
  */
 int vhu_loop_step(struct vhu_loop *loop, int timeout_ms);
-/** Only the collecting part, and only the serving of what was collected. */
+/**
+ * Only the collecting part, and only the serving of what was collected. Waiting returns how much
+ * there is to serve (all due timers count as one; a wake-up counts as nothing): 0 means that serving
+ * may be left out. Interrupted by a signal it returns early.
+ */
 int vhu_loop_wait(struct vhu_loop *loop, int timeout_ms);
 int vhu_loop_serve(struct vhu_loop *loop);
 

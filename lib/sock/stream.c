@@ -104,7 +104,7 @@ update_watch(struct vhu_stream *stream)
 	if (!STAILQ_EMPTY(&stream->unsent))
 		events = EPOLLOUT;
 	else if (stream->paused)
-		/* Hang-up is reported for all that is watched: asking for it alone asks for nothing. */
+		/* Hang-up is reported for all that is watched: alone it asks for nothing. */
 		events = stream->hung_up ? 0 : EPOLLHUP;
 	status = vhu_watch_set(stream->loop, &stream->watch, events);
 	if (status < 0)
@@ -193,7 +193,7 @@ collect(struct vhu_stream *stream, uint8_t *bytes, size_t size, size_t *got)
 		else if (count == -EAGAIN)
 			return false;
 		else {
-			/* ECONNRESET: it left without reading what we sent; no worse than leaving. */
+			/* ECONNRESET: it left without reading what we sent; as good as leaving. */
 			if (count == 0 || count == -ECONNRESET)
 				end_of_peer(stream);
 			else
@@ -222,6 +222,9 @@ receive(struct vhu_stream *stream)
 	if (!collect(stream, stream->message.payload.bytes, stream->message.size,
 			&stream->payload_got))
 		return;
+	/* From here on the stream is between messages, also for a reply that finds the peer gone. */
+	stream->header_got = 0;
+	stream->payload_got = 0;
 	stream->ops->message(stream->owner, &stream->message);
 	forget_message(stream);
 }
