@@ -31,6 +31,7 @@ struct vhu_region {
 	uint64_t device;        /**< st_dev and st_ino: two regions are the same memory if these and */
 	uint64_t inode;         /**< offset, size and addresses agree */
 	unsigned int references; /**< control thread only */
+	unsigned int repeats;   /**< control thread only: times it was added again, and not removed yet */
 	int fd;                 /**< open until mapped, -1 afterwards; owned */
 };
 

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "dev/device_private.h"
+
+uint64_t
+vhu_device_protocol_features(void)
+{
+	return VHU_BIT(VHU_PROTOCOL_MQ) | VHU_BIT(VHU_PROTOCOL_REPLY_ACK) |
+		VHU_BIT(VHU_PROTOCOL_NET_MTU) | VHU_BIT(VHU_PROTOCOL_CONFIG) |
+		VHU_BIT(VHU_PROTOCOL_RESET_DEVICE) | VHU_BIT(VHU_PROTOCOL_CONFIGURE_MEM_SLOTS) |
+		VHU_BIT(VHU_PROTOCOL_STATUS);
+}
+
+/* What this device can serve with the operations that it was given. */
+static uint64_t
+offered_protocol_features(const struct vhu_device_config *config)
+{
+	uint64_t features = config->protocol_features & vhu_device_protocol_features();
+
+	if (config->ops->get_config == NULL)
+		features &= ~VHU_BIT(VHU_PROTOCOL_CONFIG);
+	if (config->ops->set_mtu == NULL)
+		features &= ~VHU_BIT(VHU_PROTOCOL_NET_MTU);
+	return features;
+}
+
+static void
+init_rings(struct vhu_device *device)
+{
+	uint16_t i;
+
+	for (i = 0; i < device->config.ring_count; i++) {
+		device->rings[i] = (struct vhu_device_ring){
+			.index = i,
+			.kick_fd = -1,
+			.call_fd = -1,
+			.error_fd = -1,
+			.lcore = device->config.rings[i],
+		};
+		device->readers[i] = &device->config.rings[i]->reader;
+	}
+}
+
+struct vhu_device *
+vhu_device_new(const struct vhu_device_config *config)
+{
+	struct vhu_device *device = calloc(1, sizeof(*device));
+
+	if (device == NULL)
+		return NULL;
+	device->config = *config;
+	snprintf(device->name, sizeof(device->name), "%s", config->name);
+	device->config.name = device->name;
+	device->offered = config->features | VHU_BIT(VHU_F_PROTOCOL_FEATURES);
+	device->offered_protocol = offered_protocol_features(config);
+	device->rings = calloc(config->ring_count, sizeof(device->rings[0]));
+	device->readers = calloc(config->ring_count, sizeof(device->readers[0]));
+	device->empty = vhu_map_new();
+	if (device->rings == NULL || device->readers == NULL || device->empty == NULL) {
+		free(device->rings);
+		free(device->readers);
+		free(device->empty);
+		free(device);
+		return NULL;
+	}
+	device->map = device->empty;
+	vhu_map_hold(device->empty);
+	init_rings(device);
+	return device;
+}
+
+void
+vhu_device_free(struct vhu_device *device)
+{
+	struct vhu_region *none[1]; /* the empty map has no regions */
+
+	if (device == NULL)
+		return;
+	vhu_map_drop(device->map, none);
+	vhu_map_drop(device->empty, none);
+	free(device->rings);
+	free(device->readers);
+	free(device);
+}
+
+void
+vhu_device_connect(struct vhu_device *device)
+{
+	device->connected = true;
+	device->features = 0;
+	device->protocol = 0;
+	device->protocol_set = false;
+	device->status = 0;
+	device->refusals_logged = 0;
+}
+
+bool
+vhu_device_busy(const struct vhu_device *device)
+{
+	return device->progress != VHU_PROGRESS_IDLE || device->leaving;
+}
+
+/* Everything is unmapped: the device is as new. */
+static void
+leave_end(struct vhu_device *device)
+{
+	device->features = 0;
+	device->protocol = 0;
+	device->protocol_set = false;
+	device->status = 0;
+	device->connected = false;
+	device->leaving = false;
+	/* Last: the owner may free the device. */
+	device->left(device->config.owner);
+}
+
+/* No lcore uses anything of the device any more. */
+static void
+leave_quiet(struct vhu_device *device, uint16_t unused)
+{
+	unsigned int i;
+
+	(void)unused;
+	vhu_rings_stop(device);
+	for (i = 0; i < device->config.ring_count; i++) {
+		struct vhu_device_ring *ring = &device->rings[i];
+
+		if (ring->error_fd >= 0)
+			close(ring->error_fd);
+		ring->error_fd = -1;
+		vhu_ring_forget(ring);
+	}
+}
+
+void
+vhu_device_leave(struct vhu_device *device)
+{
+	struct vhu_bin *bin = vhu_bin_own(device);
+
+	vhu_rings_park(device, bin);
+	bin->map = device->map;
+	bin->then = leave_quiet;
+	device->map = device->empty;
+	vhu_map_hold(device->empty);
+	/* Waits for background work of earlier messages too: all of it counts as pending. */
+	device->when_idle = leave_end;
+	vhu_bin_retire(bin, NULL);
+}
+
+void
+vhu_device_disconnect(struct vhu_device *device, void (*then)(void *owner))
+{
+	device->leaving = true;
+	device->left = then;
+	/* A message at hand is finished first, without a reply; whoever ends it goes on here. */
+	if (device->progress == VHU_PROGRESS_IDLE)
+		vhu_device_leave(device);
+}
+
+void
+vhu_device_check_broken(struct vhu_device *device)
+{
+	unsigned int i;
+
+	/* Held: what is told may make the owner disconnect, and that may not end in this loop. */
+	vhu_device_pending_up(device);
+	for (i = 0; i < device->config.ring_count; i++) {
+		struct vhu_device_ring *ring = &device->rings[i];
+		struct vhu_bin *bin;
+
+		vhu_ring_tell_broken(device, ring);
+		if (!ring->broken_told || ring->published == NULL)
+			continue;
+		/* Not needed, bursts look at the mark themselves: so no harm if there is no memory. */
+		bin = vhu_bin_new(device);
+		if (bin == NULL)
+			continue;
+		vhu_ring_swap(ring, NULL, bin);
+		vhu_bin_retire(bin, ring);
+	}
+	vhu_device_pending_down(device);
+}
+
+void
+vhu_device_tell(struct vhu_device *device, enum vhu_event_type type, uint64_t value)
+{
+	device->config.ops->event(device->config.owner, type, UINT16_MAX, value);
+}
+
+bool
+vhu_device_any_started(const struct vhu_device *device)
+{
+	unsigned int i;
+
+	for (i = 0; i < device->config.ring_count; i++)
+		if (device->rings[i].started)
+			return true;
+	return false;
+}
+
+uint64_t
+vhu_device_features(const struct vhu_device *device)
+{
+	return device->features;
+}
+
+uint64_t
+vhu_device_negotiated_protocol_features(const struct vhu_device *device)
+{
+	return device->protocol;
+}
+
+const struct vhu_map *
+vhu_device_map(const struct vhu_device *device)
+{
+	return device->map;
+}
+
+void
+vhu_device_counts(const struct vhu_device *device, uint64_t *messages, uint64_t *refusals,
+	char last_refusal[VHU_REASON_SIZE])
+{
+	*messages = device->messages;
+	*refusals = device->refusals;
+	memcpy(last_refusal, device->last_refusal, VHU_REASON_SIZE);
+}
+
+void
+vhu_device_ring_info(const struct vhu_device *device, uint16_t index, struct vhu_queue_info *info)
+{
+	const struct vhu_device_ring *ring = &device->rings[index];
+	uint8_t reason = atomic_load_explicit(&ring->lcore->broken, memory_order_acquire);
+
+	*info = (struct vhu_queue_info){
+		.ring = index,
+		.size = ring->size,
+		.started = ring->started,
+		.enabled = ring->enabled,
+		.broken = reason != VHU_BROKEN_NO,
+		/* The lcore's while the ring runs: a word each, true for a moment of its own. */
+		.next_avail = ring->started ?
+			__atomic_load_n(&ring->lcore->next_avail, __ATOMIC_RELAXED) : ring->base,
+		.next_used = __atomic_load_n(&ring->lcore->next_used, __ATOMIC_RELAXED),
+		.call_fd = ring->call_fd,
+		.kick_fd = ring->kick_fd,
+		.body = ring->published != NULL ? ring->published->snapshot.body : "",
+	};
+	if (info->broken)
+		snprintf(info->broken_reason, sizeof(info->broken_reason), "%s",
+			vhu_broken_text(reason));
+}
+
+bool
+vhu_device_ring_running(const struct vhu_device *device, uint16_t ring)
+{
+	return vhu_ring_alive(&device->rings[ring]) && device->rings[ring].enabled;
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#ifndef VHU_DEV_DEVICE_PRIVATE_H
+#define VHU_DEV_DEVICE_PRIVATE_H
+
+/**
+ * @file
+ * What the files of dev/ share: the state of a device, and how a change is made without waiting.
+ *
+ * Every change of what lcores see has the same three steps. A handler *builds* new snapshots and
+ * maps beside the old ones; this may fail, and then the old state stands. It *commits*: the new
+ * snapshots are published, the old ones go into a bin. Then it *retires* the bin: after a grace
+ * period the bin is emptied (snapshots freed, references on maps dropped, a descriptor closed) and
+ * its continuation runs. Memory regions that lost their last reference are unmapped by a job.
+ *
+ * All that is under way (bins in a grace period, unmap jobs) is counted in device->pending;
+ * device->when_idle is called when that becomes 0. A message whose answer must wait is deferred
+ * (vhu_device_defer()) and settled later (vhu_device_settle()), maybe before its handler returns.
+ */
+
+#include "dev/device.h"
+
+struct vhu_bin;
+
+/** A snapshot as the control side keeps it. */
+struct vhu_published {
+	struct vhu_snapshot snapshot; /**< first: its address is what lcores get */
+	struct vhu_published *next;   /**< in a bin */
+};
+
+/** The control side of one ring. */
+struct vhu_device_ring {
+	uint16_t index;
+	uint16_t size;          /**< descriptors; 0: SET_VRING_NUM has not come */
+	uint16_t base;          /**< where to start; valid while stopped */
+	bool addressed;         /**< SET_VRING_ADDR has come */
+	bool started;
+	bool enabled;
+	bool broken_told;       /**< RING_BROKEN was told since the start */
+	bool lost;              /**< a change of memory under way takes the ring's memory away */
+	int kick_fd;            /**< all three: owned, -1: none */
+	int call_fd;
+	int error_fd;
+	struct vhu_wire_vring_addr address;
+	struct vhu_ring *lcore;
+	struct vhu_published *published; /**< what lcores see; NULL: parked */
+	struct vhu_published *next;      /**< built, not committed yet */
+};
+
+/** How far the message at hand has come. */
+enum vhu_progress {
+	VHU_PROGRESS_IDLE = 0, /**< there is none */
+	VHU_PROGRESS_HANDLING, /**< inside its handler or its reply */
+	VHU_PROGRESS_WAITING,  /**< deferred */
+};
+
+/** Runs on the control thread when a bin has been emptied. */
+typedef void (*vhu_bin_fn)(struct vhu_device *device, uint16_t ring);
+
+/** What may be given back after a grace period. */
+struct vhu_bin {
+	struct vhu_device *device;
+	struct vhu_published *published; /**< list of snapshots */
+	struct vhu_map *map;             /**< one reference to drop, or NULL */
+	int fd;                          /**< to close, or -1 */
+	uint16_t ring;                   /**< for then() */
+	bool allocated;                  /**< by vhu_bin_new(): to be freed */
+	vhu_bin_fn then;                 /**< or NULL */
+};
+
+struct vhu_device {
+	struct vhu_device_config config; /**< name points to the array below */
+	char name[VHU_NAME_SIZE];
+	bool connected;
+	bool leaving;                    /**< disconnecting */
+	void (*left)(void *owner);
+
+	uint64_t offered;                /**< virtio features */
+	uint64_t features;               /**< acknowledged */
+	uint64_t offered_protocol;
+	uint64_t protocol;               /**< acknowledged */
+	bool protocol_set;               /**< SET_PROTOCOL_FEATURES has come */
+	uint8_t status;                  /**< virtio status byte: kept for the front-end */
+
+	struct vhu_map *map;             /**< one reference; never NULL */
+	struct vhu_map *empty;           /**< the map without regions, for fresh connections */
+	struct vhu_device_ring *rings;   /**< config.ring_count */
+	struct vhu_reader **readers;     /**< of all rings */
+
+	enum vhu_progress progress;
+	bool deferred;                   /**< the handler will settle */
+	bool settled;                    /**< ... and did before it returned */
+	struct vhu_verdict verdict;      /**< valid when settled */
+	struct vhu_message message;      /**< at hand; owns its descriptors */
+	struct vhu_message reply;        /**< what the handler has prepared */
+
+	unsigned int pending;
+	void (*when_idle)(struct vhu_device *device);
+	struct vhu_bin bin;              /**< of the deferred message, or of the disconnect */
+
+	uint64_t messages;
+	uint64_t refusals;
+	unsigned int refusals_logged;    /**< of this connection */
+	char last_refusal[VHU_REASON_SIZE];
+};
+
+/**
+ * Handles one message that the table found valid. @p reply has been begun; a handler of a request
+ * with a reply of its own fills it in. After a refusal nothing has changed.
+ */
+typedef struct vhu_verdict vhu_handler(struct vhu_device *device, struct vhu_message *m,
+	struct vhu_message *reply);
+
+/* device.c */
+
+/** Tell something that is not about a ring. */
+void vhu_device_tell(struct vhu_device *device, enum vhu_event_type type, uint64_t value);
+/** Is any ring started? */
+bool vhu_device_any_started(const struct vhu_device *device);
+/** Disconnect now: no message is at hand. The device may be gone afterwards. */
+void vhu_device_leave(struct vhu_device *device);
+
+/* dispatch.c */
+
+/** From a handler, before it begins what may wait: the answer comes from vhu_device_settle(). */
+void vhu_device_defer(struct vhu_device *device);
+/** Answer the deferred message. The device may be gone afterwards unless something is pending. */
+void vhu_device_settle(struct vhu_device *device, struct vhu_verdict verdict);
+
+/* retire.c */
+
+/** Prepare an empty bin for a change that nobody waits for. @return NULL if out of memory. */
+struct vhu_bin *vhu_bin_new(struct vhu_device *device);
+/** Prepare the device's own bin. There is one, for the deferred message or the disconnect. */
+struct vhu_bin *vhu_bin_own(struct vhu_device *device);
+/** Give an unused bin back. NULL is allowed. */
+void vhu_bin_discard(struct vhu_bin *bin);
+/**
+ * Empty the bin after a grace period of one ring, or of all when @p ring is NULL; then call
+ * bin->then. Takes over the bin.
+ */
+void vhu_bin_retire(struct vhu_bin *bin, struct vhu_device_ring *ring);
+/** Drop a reference on a map that no lcore can see any more; orphans are unmapped by a job. */
+void vhu_device_drop_map(struct vhu_device *device, struct vhu_map *map);
+/** Drop the caller's references on regions; orphans are unmapped by a job. */
+void vhu_device_drop_regions(struct vhu_device *device, struct vhu_region *const *regions,
+	unsigned int count);
+/** One more, one less thing under way. The device may be gone after the latter. */
+void vhu_device_pending_up(struct vhu_device *device);
+void vhu_device_pending_down(struct vhu_device *device);
+
+/* rings.c */
+
+/** Do the ring's three areas lie in the map? @p snapshot receives the pointers. */
+struct vhu_verdict vhu_ring_resolve(const struct vhu_device_ring *ring, const struct vhu_map *map,
+	struct vhu_snapshot *snapshot);
+/** Make a snapshot of the ring as it is, with this map. @return NULL when refused. */
+struct vhu_published *vhu_ring_build(struct vhu_device *device,
+	const struct vhu_device_ring *ring, struct vhu_map *map, struct vhu_verdict *verdict);
+/** Free a snapshot that was not published, or that nobody uses any more. */
+void vhu_published_free(struct vhu_device *device, struct vhu_published *published);
+/** Publish; NULL parks. What was there goes into the bin. */
+void vhu_ring_swap(struct vhu_device_ring *ring, struct vhu_published *published,
+	struct vhu_bin *bin);
+/**
+ * Build ring->next on this map for every ring that is alive and enabled, or, if @p enabling, for
+ * those that are alive and not enabled yet. Rings whose memory is not in the map are left out.
+ * On failure nothing is left behind.
+ */
+struct vhu_verdict vhu_rings_build(struct vhu_device *device, struct vhu_map *map, bool enabling);
+/** Publish what vhu_rings_build() made, park all others; mark rings whose memory is gone as lost. */
+void vhu_rings_commit(struct vhu_device *device, const struct vhu_map *map, struct vhu_bin *bin);
+/** Started, not broken: it may not lose its memory and a snapshot of it can be made. */
+bool vhu_ring_alive(const struct vhu_device_ring *ring);
+/** Tell once that the ring is broken, if it is. */
+void vhu_ring_tell_broken(struct vhu_device *device, struct vhu_device_ring *ring);
+/** Tell of a ring. */
+void vhu_ring_tell(struct vhu_device *device, const struct vhu_device_ring *ring,
+	enum vhu_event_type type, uint64_t value);
+/**
+ * The ring is parked and quiet: remember its base, close call and kick.
+ * @return whether it was started.
+ */
+bool vhu_ring_stop(struct vhu_device *device, struct vhu_device_ring *ring);
+/** All rings are parked and quiet: stop and disable them, then tell. */
+void vhu_rings_stop(struct vhu_device *device);
+/** Park all rings; what they had goes into the bin. */
+void vhu_rings_park(struct vhu_device *device, struct vhu_bin *bin);
+/** Forget what the front-end said about a stopped ring, except its error descriptor. */
+void vhu_ring_forget(struct vhu_device_ring *ring);
+/** Write 1 to an event descriptor; -1 is allowed. */
+void vhu_event_signal(int fd);
+
+/* on_features.c */
+vhu_handler vhu_on_get_features, vhu_on_set_features, vhu_on_get_protocol_features,
+	vhu_on_set_protocol_features, vhu_on_set_owner, vhu_on_get_queue_num, vhu_on_set_status,
+	vhu_on_get_status;
+/* on_memory.c */
+vhu_handler vhu_on_set_mem_table, vhu_on_get_max_mem_slots, vhu_on_add_mem_reg,
+	vhu_on_rem_mem_reg;
+/* on_ring.c */
+vhu_handler vhu_on_set_vring_num, vhu_on_set_vring_addr, vhu_on_set_vring_base,
+	vhu_on_set_vring_kick, vhu_on_set_vring_call, vhu_on_set_vring_err;
+/* on_stop.c */
+vhu_handler vhu_on_get_vring_base, vhu_on_set_vring_enable, vhu_on_reset_owner,
+	vhu_on_reset_device;
+/* on_config.c */
+vhu_handler vhu_on_get_config, vhu_on_set_config, vhu_on_net_set_mtu;
+
+#endif /* VHU_DEV_DEVICE_PRIVATE_H */

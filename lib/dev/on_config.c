@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "dev/device_private.h"
+
+/* Smallest and largest MTU of virtio-net. */
+#define MTU_MIN 68
+#define MTU_MAX 65535
+
+struct vhu_verdict
+vhu_on_get_config(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
+{
+	const struct vhu_wire_config *asked = &m->payload.config;
+	struct vhu_wire_config *config = &reply->payload.config;
+	int rc;
+
+	/* The table bounds size, so the difference cannot wrap. */
+	if (asked->offset > VHU_CONFIG_SPACE_SIZE - asked->size)
+		return vhu_refuse(VHU_REFUSE, "%u bytes at offset %u are asked for, there are %u",
+			asked->size, asked->offset, VHU_CONFIG_SPACE_SIZE);
+	config->offset = asked->offset;
+	config->size = asked->size;
+	config->flags = asked->flags;
+	rc = device->config.ops->get_config(device->config.owner, asked->offset, config->data,
+		asked->size);
+	if (rc != 0)
+		return vhu_refuse(VHU_REFUSE, "%u bytes at offset %u cannot be read: %s", asked->size,
+			asked->offset, strerror(-rc));
+	reply->size = offsetof(struct vhu_wire_config, data) + asked->size;
+	return vhu_accept();
+}
+
+struct vhu_verdict
+vhu_on_set_config(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
+{
+	(void)device;
+	(void)reply;
+	return vhu_refuse(VHU_REFUSE, "the configuration space is read-only, %u bytes at offset %u "
+		"cannot be written", m->payload.config.size, m->payload.config.offset);
+}
+
+struct vhu_verdict
+vhu_on_net_set_mtu(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
+{
+	uint64_t mtu = m->payload.u64;
+	int rc;
+
+	(void)reply;
+	if (mtu < MTU_MIN || mtu > MTU_MAX)
+		return vhu_refuse(VHU_REFUSE, "MTU %" PRIu64 " is not in %u to %u", mtu, MTU_MIN,
+			MTU_MAX);
+	rc = device->config.ops->set_mtu(device->config.owner, mtu);
+	if (rc != 0)
+		return vhu_refuse(VHU_REFUSE, "MTU %" PRIu64 " is not possible: %s", mtu,
+			strerror(-rc));
+	vhu_device_tell(device, VHU_EVENT_MTU, mtu);
+	return vhu_accept();
+}

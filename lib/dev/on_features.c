@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#include <inttypes.h>
+
+#include "dev/device_private.h"
+
+/* Features that may change while rings run. */
+#define FEATURES_LIVE VHU_BIT(VHU_F_LOG_ALL)
+
+struct vhu_verdict
+vhu_on_get_features(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
+{
+	(void)m;
+	vhu_reply_u64(reply, device->offered);
+	return vhu_accept();
+}
+
+static struct vhu_verdict
+check_features(const struct vhu_device *device, uint64_t features)
+{
+	if (features & ~device->offered)
+		return vhu_refuse(VHU_REFUSE, "features 0x%" PRIx64 " were not offered, only 0x%"
+			PRIx64 " were", features & ~device->offered, device->offered);
+	if (!(features & VHU_BIT(VIRTIO_F_VERSION_1)))
+		return vhu_refuse(VHU_REFUSE, "features 0x%" PRIx64
+			" lack VERSION_1: legacy guests are not served", features);
+	if (((features ^ device->features) & ~FEATURES_LIVE) && vhu_device_any_started(device))
+		return vhu_refuse(VHU_REFUSE, "features may not change from 0x%" PRIx64 " to 0x%"
+			PRIx64 " while a ring is started", device->features, features);
+	return vhu_accept();
+}
+
+/* Enable every ring; what runs from here on has been built. */
+static void
+enable_all(struct vhu_device *device)
+{
+	unsigned int i;
+
+	for (i = 0; i < device->config.ring_count; i++) {
+		struct vhu_device_ring *ring = &device->rings[i];
+
+		if (ring->enabled)
+			continue;
+		ring->enabled = true;
+		/* A ring that is not enabled is parked, so nothing is left to retire. */
+		vhu_ring_swap(ring, ring->next, NULL);
+		ring->next = NULL;
+		vhu_ring_tell(device, ring, VHU_EVENT_RING_ENABLED, 0);
+	}
+}
+
+struct vhu_verdict
+vhu_on_set_features(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
+{
+	uint64_t features = m->payload.u64, old = device->features;
+	struct vhu_verdict verdict = check_features(device, features);
+	/* Without protocol features there is no message to enable a ring: they all are at once. */
+	bool enable = !(features & VHU_BIT(VHU_F_PROTOCOL_FEATURES));
+
+	(void)reply;
+	if (verdict.severity != VHU_ACCEPT)
+		return verdict;
+	device->features = features;
+	if (enable)
+		verdict = vhu_rings_build(device, device->map, true);
+	if (verdict.severity != VHU_ACCEPT) {
+		device->features = old;
+		return verdict;
+	}
+	if (features != old)
+		vhu_device_tell(device, VHU_EVENT_FEATURES, features);
+	if (enable)
+		enable_all(device);
+	return verdict;
+}
+
+struct vhu_verdict
+vhu_on_get_protocol_features(struct vhu_device *device, struct vhu_message *m,
+	struct vhu_message *reply)
+{
+	(void)m;
+	vhu_reply_u64(reply, device->offered_protocol);
+	return vhu_accept();
+}
+
+struct vhu_verdict
+vhu_on_set_protocol_features(struct vhu_device *device, struct vhu_message *m,
+	struct vhu_message *reply)
+{
+	uint64_t features = m->payload.u64;
+
+	(void)reply;
+	if (features & ~device->offered_protocol)
+		return vhu_refuse(VHU_REFUSE, "protocol features 0x%" PRIx64
+			" were not offered, only 0x%" PRIx64 " were",
+			features & ~device->offered_protocol, device->offered_protocol);
+	if (features != device->protocol && vhu_device_any_started(device))
+		return vhu_refuse(VHU_REFUSE, "protocol features may not change from 0x%" PRIx64
+			" to 0x%" PRIx64 " while a ring is started", device->protocol, features);
+	device->protocol = features;
+	device->protocol_set = true;
+	return vhu_accept();
+}
+
+struct vhu_verdict
+vhu_on_set_owner(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
+{
+	/* Marks the beginning of a session, which began with the connection. */
+	(void)device;
+	(void)m;
+	(void)reply;
+	return vhu_accept();
+}
+
+struct vhu_verdict
+vhu_on_get_queue_num(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
+{
+	(void)m;
+	vhu_reply_u64(reply, device->config.queue_num);
+	return vhu_accept();
+}
+
+struct vhu_verdict
+vhu_on_set_status(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
+{
+	(void)reply;
+	if (m->payload.u64 > UINT8_MAX)
+		return vhu_refuse(VHU_REFUSE_FAULT, "status 0x%" PRIx64 " is more than a byte",
+			m->payload.u64);
+	/*
+	 * Kept for the front-end only. Status 0 comes before the rings are stopped and may not
+	 * touch them: their positions are asked for afterwards.
+	 */
+	device->status = (uint8_t)m->payload.u64;
+	return vhu_accept();
+}
+
+struct vhu_verdict
+vhu_on_get_status(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
+{
+	(void)m;
+	vhu_reply_u64(reply, device->status);
+	return vhu_accept();
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "dev/device_private.h"
+#include "ring/guest.h"
+
+/* Largest ring that the standard allows. */
+#define RING_SIZE_MAX 32768
+
+static struct vhu_device_ring *
+ring_of_state(struct vhu_device *device, const struct vhu_message *m)
+{
+	return &device->rings[m->payload.state.index];
+}
+
+static struct vhu_device_ring *
+ring_of_fd(struct vhu_device *device, const struct vhu_message *m)
+{
+	return &device->rings[m->payload.u64 & VHU_VRING_INDEX_MASK];
+}
+
+static struct vhu_verdict
+refuse_started(const struct vhu_device_ring *ring)
+{
+	return vhu_refuse(VHU_REFUSE, "ring %u is started, stop it first", ring->index);
+}
+
+struct vhu_verdict
+vhu_on_set_vring_num(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
+{
+	struct vhu_device_ring *ring = ring_of_state(device, m);
+	uint32_t size = m->payload.state.value;
+
+	(void)reply;
+	if (ring->started)
+		return refuse_started(ring);
+	if (size == 0 || size > RING_SIZE_MAX || (size & (size - 1)) != 0)
+		return vhu_refuse(VHU_REFUSE_FAULT,
+			"ring %u cannot have %u descriptors, powers of two up to %u are allowed",
+			ring->index, size, RING_SIZE_MAX);
+	ring->size = (uint16_t)size;
+	return vhu_accept();
+}
+
+struct vhu_verdict
+vhu_on_set_vring_addr(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
+{
+	const struct vhu_wire_vring_addr *address = &m->payload.addr;
+	struct vhu_device_ring *ring = &device->rings[address->index];
+
+	(void)reply;
+	if (address->descriptor % 16 != 0 || address->avail % 2 != 0 || address->used % 4 != 0)
+		return vhu_refuse(VHU_REFUSE_FAULT, "areas of ring %u at 0x%" PRIx64 ", 0x%" PRIx64
+			", 0x%" PRIx64 " are not aligned to 16, 2 and 4 bytes", ring->index,
+			(uint64_t)address->descriptor, (uint64_t)address->avail,
+			(uint64_t)address->used);
+	/* A running ring stays where it is; only the logging flag may come and go. */
+	if (ring->started && (address->descriptor != ring->address.descriptor ||
+			      address->avail != ring->address.avail ||
+			      address->used != ring->address.used))
+		return refuse_started(ring);
+	ring->address = *address;
+	ring->addressed = true;
+	return vhu_accept();
+}
+
+struct vhu_verdict
+vhu_on_set_vring_base(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
+{
+	struct vhu_device_ring *ring = ring_of_state(device, m);
+
+	(void)reply;
+	if (ring->started)
+		return refuse_started(ring);
+	if (m->payload.state.value > UINT16_MAX)
+		return vhu_refuse(VHU_REFUSE_FAULT,
+			"ring %u cannot start at %u, at most %u is allowed", ring->index,
+			m->payload.state.value, UINT16_MAX);
+	ring->base = (uint16_t)m->payload.state.value;
+	return vhu_accept();
+}
+
+/*
+ * Look at the descriptor that came with the message, and leave it there. What is to be written to
+ * must be an event descriptor (an anonymous inode: no file type): a pipe or socket could raise
+ * SIGPIPE in whoever signals. What is only waited for may also be a pipe or a socket.
+ */
+static struct vhu_verdict
+check_event_fd(const struct vhu_device_ring *ring, const struct vhu_message *m, bool written,
+	int *fd)
+{
+	struct stat status;
+	int flags;
+
+	*fd = -1;
+	if (m->payload.u64 & VHU_VRING_NOFD)
+		return vhu_accept();
+	*fd = m->fds[0];
+	flags = fcntl(*fd, F_GETFL);
+	if (flags < 0 || fstat(*fd, &status) != 0)
+		return vhu_refuse(VHU_REFUSE, "descriptor for ring %u cannot be used: %s",
+			ring->index, strerror(errno));
+	if ((status.st_mode & S_IFMT) != 0 &&
+	    (written || !(S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode))))
+		return vhu_refuse(VHU_REFUSE_FAULT, "descriptor for ring %u is no eventfd",
+			ring->index);
+	/* Nobody here waits for a front-end that lets its counter run full. */
+	if (!(flags & O_NONBLOCK))
+		(void)fcntl(*fd, F_SETFL, flags | O_NONBLOCK);
+	return vhu_accept();
+}
+
+static void
+replace_kick(struct vhu_device *device, struct vhu_device_ring *ring, int fd)
+{
+	int old = ring->kick_fd;
+
+	ring->kick_fd = fd;
+	/* First the owner lets go of the old one, then it is closed. */
+	if (device->config.ops->kick_changed != NULL)
+		device->config.ops->kick_changed(device->config.owner, ring->index, fd);
+	if (old >= 0)
+		close(old);
+}
+
+/* What a ring needs before it may start. @return in @p next what is to be published, if anything. */
+static struct vhu_verdict
+prepare_start(struct vhu_device *device, struct vhu_device_ring *ring, uint16_t *next_used,
+	struct vhu_published **next)
+{
+	struct vhu_snapshot probe;
+	struct vhu_verdict verdict;
+
+	*next = NULL;
+	if (ring->size == 0)
+		return vhu_refuse(VHU_REFUSE_FAULT, "ring %u has no size, SET_VRING_NUM comes first",
+			ring->index);
+	if (!ring->addressed)
+		return vhu_refuse(VHU_REFUSE_FAULT,
+			"ring %u has no addresses, SET_VRING_ADDR comes first", ring->index);
+	verdict = vhu_ring_resolve(ring, device->map, &probe);
+	if (verdict.severity != VHU_ACCEPT)
+		return verdict;
+	/*
+	 * The driver goes on from its own used index, whatever base was given: entries between the
+	 * two that a former back-end took and never returned are lost, not returned twice.
+	 */
+	*next_used = vhu_guest_load16(&probe.used->idx);
+	if (ring->enabled)
+		*next = vhu_ring_build(device, ring, device->map, &verdict);
+	return verdict;
+}
+
+struct vhu_verdict
+vhu_on_set_vring_kick(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
+{
+	struct vhu_device_ring *ring = ring_of_fd(device, m);
+	struct vhu_published *next;
+	struct vhu_verdict verdict;
+	uint16_t next_used = 0;
+	int fd;
+
+	(void)reply;
+	verdict = check_event_fd(ring, m, false, &fd);
+	if (verdict.severity != VHU_ACCEPT)
+		return verdict;
+	if (ring->started) {
+		replace_kick(device, ring, vhu_message_take_fd(m, 0));
+		return verdict;
+	}
+	verdict = prepare_start(device, ring, &next_used, &next);
+	if (verdict.severity != VHU_ACCEPT)
+		return verdict;
+	/* Parked and quiet: it was never started, or a grace period has passed since it was. */
+	vhu_ring_reset(ring->lcore, ring->base, next_used);
+	ring->started = true;
+	ring->broken_told = false;
+	replace_kick(device, ring, vhu_message_take_fd(m, 0));
+	vhu_ring_swap(ring, next, NULL);
+	/* A notification may have been lost with the connection before: one too many does no harm. */
+	vhu_event_signal(ring->call_fd);
+	vhu_ring_tell(device, ring, VHU_EVENT_RING_STARTED, ring->size);
+	return verdict;
+}
+
+struct vhu_verdict
+vhu_on_set_vring_call(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
+{
+	struct vhu_device_ring *ring = ring_of_fd(device, m);
+	int fd, old = ring->call_fd;
+	struct vhu_published *next = NULL;
+	struct vhu_verdict verdict;
+	struct vhu_bin *bin;
+
+	(void)reply;
+	verdict = check_event_fd(ring, m, true, &fd);
+	if (verdict.severity != VHU_ACCEPT)
+		return verdict;
+	bin = vhu_bin_new(device);
+	if (bin == NULL)
+		return vhu_refuse(VHU_REFUSE, "out of memory for ring %u", ring->index);
+	ring->call_fd = fd;
+	if (ring->published != NULL) {
+		next = vhu_ring_build(device, ring, device->map, &verdict);
+		if (next == NULL) {
+			ring->call_fd = old;
+			vhu_bin_discard(bin);
+			return verdict;
+		}
+		vhu_ring_swap(ring, next, bin);
+	}
+	(void)vhu_message_take_fd(m, 0);
+	/* An lcore may be about to write to the old one. */
+	bin->fd = old;
+	vhu_bin_retire(bin, ring);
+	/* What was signalled on the old descriptor may not have been seen. */
+	if (ring->started)
+		vhu_event_signal(fd);
+	return verdict;
+}
+
+struct vhu_verdict
+vhu_on_set_vring_err(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
+{
+	struct vhu_device_ring *ring = ring_of_fd(device, m);
+	struct vhu_verdict verdict;
+	int fd;
+
+	(void)reply;
+	verdict = check_event_fd(ring, m, true, &fd);
+	if (verdict.severity != VHU_ACCEPT)
+		return verdict;
+	if (ring->error_fd >= 0)
+		close(ring->error_fd);
+	ring->error_fd = vhu_message_take_fd(m, 0);
+	return verdict;
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#include "dev/device_private.h"
+
+/*
+ * Messages after which lcores may not touch a ring any more. All of them park first and are
+ * answered when every burst that may have seen the ring is over.
+ */
+
+/* The ring is quiet: its position is final. */
+static void
+base_final(struct vhu_device *device, uint16_t index)
+{
+	struct vhu_device_ring *ring = &device->rings[index];
+
+	if (vhu_ring_stop(device, ring))
+		vhu_ring_tell(device, ring, VHU_EVENT_RING_STOPPED, ring->base);
+	device->reply.size = sizeof(device->reply.payload.state);
+	device->reply.payload.state.index = index;
+	device->reply.payload.state.value = ring->base;
+	vhu_device_settle(device, vhu_accept());
+}
+
+struct vhu_verdict
+vhu_on_get_vring_base(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
+{
+	struct vhu_device_ring *ring = &device->rings[m->payload.state.index];
+	struct vhu_bin *bin = vhu_bin_own(device);
+
+	(void)reply;
+	vhu_device_defer(device);
+	vhu_ring_swap(ring, NULL, bin);
+	bin->ring = ring->index;
+	bin->then = base_final;
+	vhu_bin_retire(bin, ring);
+	return vhu_accept();
+}
+
+static struct vhu_verdict
+enable_ring(struct vhu_device *device, struct vhu_device_ring *ring)
+{
+	struct vhu_verdict verdict = vhu_accept();
+	struct vhu_published *next = NULL;
+
+	if (ring->enabled)
+		return verdict;
+	if (vhu_ring_alive(ring)) {
+		next = vhu_ring_build(device, ring, device->map, &verdict);
+		if (next == NULL)
+			return verdict;
+	}
+	ring->enabled = true;
+	vhu_ring_swap(ring, next, NULL);
+	vhu_ring_tell(device, ring, VHU_EVENT_RING_ENABLED, 0);
+	return verdict;
+}
+
+static void
+ring_disabled(struct vhu_device *device, uint16_t index)
+{
+	struct vhu_device_ring *ring = &device->rings[index];
+
+	ring->enabled = false;
+	vhu_ring_tell(device, ring, VHU_EVENT_RING_DISABLED, 0);
+	vhu_device_settle(device, vhu_accept());
+}
+
+struct vhu_verdict
+vhu_on_set_vring_enable(struct vhu_device *device, struct vhu_message *m,
+	struct vhu_message *reply)
+{
+	struct vhu_device_ring *ring = &device->rings[m->payload.state.index];
+	struct vhu_bin *bin;
+
+	(void)reply;
+	if (m->payload.state.value > 1)
+		return vhu_refuse(VHU_REFUSE, "ring %u can be set to 0 or 1, not %u", ring->index,
+			m->payload.state.value);
+	if (m->payload.state.value == 1)
+		return enable_ring(device, ring);
+	if (!ring->enabled)
+		return vhu_accept();
+	bin = vhu_bin_own(device);
+	vhu_device_defer(device);
+	vhu_ring_swap(ring, NULL, bin);
+	bin->ring = ring->index;
+	bin->then = ring_disabled;
+	vhu_bin_retire(bin, ring);
+	return vhu_accept();
+}
+
+static void
+all_disabled(struct vhu_device *device, uint16_t unused)
+{
+	unsigned int i;
+
+	(void)unused;
+	for (i = 0; i < device->config.ring_count; i++) {
+		struct vhu_device_ring *ring = &device->rings[i];
+
+		if (!ring->enabled)
+			continue;
+		ring->enabled = false;
+		vhu_ring_tell(device, ring, VHU_EVENT_RING_DISABLED, 0);
+	}
+	vhu_device_settle(device, vhu_accept());
+}
+
+struct vhu_verdict
+vhu_on_reset_owner(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
+{
+	struct vhu_bin *bin = vhu_bin_own(device);
+
+	(void)m;
+	(void)reply;
+	vhu_device_defer(device);
+	vhu_rings_park(device, bin);
+	bin->then = all_disabled;
+	vhu_bin_retire(bin, NULL);
+	return vhu_accept();
+}
+
+/*
+ * The connection, the memory and the protocol features stay. So do the error descriptors: a
+ * front-end sends them once, when it connects.
+ */
+static void
+device_reset(struct vhu_device *device, uint16_t unused)
+{
+	unsigned int i;
+
+	(void)unused;
+	vhu_rings_stop(device);
+	for (i = 0; i < device->config.ring_count; i++)
+		vhu_ring_forget(&device->rings[i]);
+	device->status = 0;
+	if (device->features != 0) {
+		device->features = 0;
+		vhu_device_tell(device, VHU_EVENT_FEATURES, 0);
+	}
+	vhu_device_settle(device, vhu_accept());
+}
+
+struct vhu_verdict
+vhu_on_reset_device(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
+{
+	struct vhu_bin *bin = vhu_bin_own(device);
+
+	(void)m;
+	(void)reply;
+	vhu_device_defer(device);
+	vhu_rings_park(device, bin);
+	bin->then = device_reset;
+	vhu_bin_retire(bin, NULL);
+	return vhu_accept();
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "dev/device_private.h"
+#include "obs/log.h"
+
+/* Regions that lost their last reference, on their way to the worker. */
+struct unmap_job {
+	struct vhu_job job;
+	struct vhu_device *device;
+	unsigned int count;
+	struct vhu_region *regions[];
+};
+
+void
+vhu_device_pending_up(struct vhu_device *device)
+{
+	device->pending++;
+}
+
+void
+vhu_device_pending_down(struct vhu_device *device)
+{
+	void (*then)(struct vhu_device *device) = device->when_idle;
+
+	if (--device->pending != 0 || then == NULL)
+		return;
+	device->when_idle = NULL;
+	then(device);
+}
+
+static void
+run_unmap(struct vhu_job *job)
+{
+	struct unmap_job *unmap = (struct unmap_job *)job;
+	unsigned int i;
+
+	for (i = 0; i < unmap->count; i++)
+		vhu_region_free(unmap->regions[i]);
+}
+
+static void
+done_unmap(struct vhu_job *job)
+{
+	struct vhu_device *device = ((struct unmap_job *)job)->device;
+
+	free(job);
+	vhu_device_pending_down(device);
+}
+
+static void
+unmap_regions(struct vhu_device *device, struct vhu_region **regions, unsigned int count)
+{
+	struct unmap_job *unmap;
+	unsigned int i;
+
+	if (count == 0)
+		return;
+	unmap = calloc(1, sizeof(*unmap) + count * sizeof(regions[0]));
+	if (unmap == NULL) {
+		/* Slow here, but memory that the front-end wants back may not be kept. */
+		for (i = 0; i < count; i++)
+			vhu_region_free(regions[i]);
+		return;
+	}
+	unmap->job.run = run_unmap;
+	unmap->job.done = done_unmap;
+	unmap->device = device;
+	unmap->count = count;
+	memcpy(unmap->regions, regions, count * sizeof(regions[0]));
+	vhu_device_pending_up(device);
+	device->config.executor->submit(device->config.executor, &unmap->job);
+}
+
+void
+vhu_device_drop_map(struct vhu_device *device, struct vhu_map *map)
+{
+	struct vhu_region *orphans[VHU_MAX_MEM_SLOTS];
+
+	unmap_regions(device, orphans, vhu_map_drop(map, orphans));
+}
+
+void
+vhu_device_drop_regions(struct vhu_device *device, struct vhu_region *const *regions,
+	unsigned int count)
+{
+	struct vhu_region *orphans[VHU_MAX_MEM_SLOTS];
+	unsigned int i, mapped = 0;
+
+	for (i = 0; i < count; i++) {
+		if (--regions[i]->references != 0)
+			continue;
+		if (regions[i]->mapping != NULL)
+			orphans[mapped++] = regions[i];
+		else
+			vhu_region_free(regions[i]); /* was never mapped: quick */
+	}
+	unmap_regions(device, orphans, mapped);
+}
+
+static void
+bin_init(struct vhu_bin *bin, struct vhu_device *device, bool allocated)
+{
+	*bin = (struct vhu_bin){
+		.device = device,
+		.fd = -1,
+		.ring = UINT16_MAX,
+		.allocated = allocated,
+	};
+}
+
+struct vhu_bin *
+vhu_bin_new(struct vhu_device *device)
+{
+	struct vhu_bin *bin = malloc(sizeof(*bin));
+
+	if (bin != NULL)
+		bin_init(bin, device, true);
+	return bin;
+}
+
+struct vhu_bin *
+vhu_bin_own(struct vhu_device *device)
+{
+	bin_init(&device->bin, device, false);
+	return &device->bin;
+}
+
+void
+vhu_bin_discard(struct vhu_bin *bin)
+{
+	if (bin != NULL && bin->allocated)
+		free(bin);
+}
+
+/* The grace period is over: nobody can be using what is in the bin. */
+static void
+empty_bin(void *argument)
+{
+	/* A copy: the continuation may use the device's own bin for the next message. */
+	struct vhu_bin bin = *(struct vhu_bin *)argument;
+	struct vhu_published *published, *next;
+
+	vhu_bin_discard(argument);
+	for (published = bin.published; published != NULL; published = next) {
+		next = published->next;
+		vhu_published_free(bin.device, published);
+	}
+	if (bin.map != NULL)
+		vhu_device_drop_map(bin.device, bin.map);
+	if (bin.fd >= 0)
+		close(bin.fd);
+	if (bin.then != NULL)
+		bin.then(bin.device, bin.ring);
+	vhu_device_pending_down(bin.device);
+}
+
+void
+vhu_bin_retire(struct vhu_bin *bin, struct vhu_device_ring *ring)
+{
+	static const struct timespec pause = { .tv_nsec = 1000000 };
+	struct vhu_device *device = bin->device;
+	struct vhu_reader **readers = ring != NULL ? &device->readers[ring->index] :
+		device->readers;
+	unsigned int tries, count = ring != NULL ? 1 : device->config.ring_count;
+
+	vhu_device_pending_up(device);
+	/*
+	 * What is published cannot be taken back, so a lack of memory must be sat out. If it lasts,
+	 * the bin is kept for ever and with it the device stays busy: no wrong answer, and no
+	 * memory given back that an lcore may still be using.
+	 */
+	for (tries = 0; tries < 100; tries++) {
+		if (vhu_grace_begin(device->config.domain, readers, count, empty_bin, bin) == 0)
+			return;
+		nanosleep(&pause, NULL);
+	}
+	vhu_log(VHU_LOG_ERROR, device->name, VHU_LOG_NO_RING,
+		"out of memory for a grace period: the connection hangs, free some and restart");
+}

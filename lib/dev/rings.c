@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#include <inttypes.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "dev/device_private.h"
+#include "obs/log.h"
+
+/* One area of a ring: inside guest memory, and aligned in this process as well. */
+static struct vhu_verdict
+resolve_area(const struct vhu_device_ring *ring, const struct vhu_map *map, const char *what,
+	uint64_t address, uint64_t size, uintptr_t alignment, void **host)
+{
+	*host = vhu_map_user(map, address, size);
+	if (*host == NULL)
+		return vhu_refuse(VHU_REFUSE_FAULT, "%s of ring %u at user address 0x%" PRIx64
+			", %" PRIu64 " bytes, is not in guest memory", what, ring->index, address,
+			size);
+	if ((uintptr_t)*host % alignment != 0)
+		return vhu_refuse(VHU_REFUSE_FAULT, "%s of ring %u at user address 0x%" PRIx64
+			" lies in a region that is not aligned to %u bytes", what, ring->index,
+			address, (unsigned int)alignment);
+	return vhu_accept();
+}
+
+struct vhu_verdict
+vhu_ring_resolve(const struct vhu_device_ring *ring, const struct vhu_map *map,
+	struct vhu_snapshot *snapshot)
+{
+	const uint64_t size = ring->size;
+	void *descriptors, *avail, *used;
+	struct vhu_verdict verdict;
+
+	/* Sizes include the event index words at the ends: used or not, they belong to the ring. */
+	verdict = resolve_area(ring, map, "descriptor table", ring->address.descriptor,
+		16 * size, 16, &descriptors);
+	if (verdict.severity == VHU_ACCEPT)
+		verdict = resolve_area(ring, map, "available ring", ring->address.avail,
+			6 + 2 * size, 2, &avail);
+	if (verdict.severity == VHU_ACCEPT)
+		verdict = resolve_area(ring, map, "used ring", ring->address.used,
+			6 + 8 * size, 4, &used);
+	if (verdict.severity != VHU_ACCEPT)
+		return verdict;
+	snapshot->descriptors = descriptors;
+	snapshot->avail = avail;
+	snapshot->used = used;
+	return verdict;
+}
+
+struct vhu_published *
+vhu_ring_build(struct vhu_device *device, const struct vhu_device_ring *ring, struct vhu_map *map,
+	struct vhu_verdict *verdict)
+{
+	struct vhu_published *published =
+		aligned_alloc(_Alignof(struct vhu_published), sizeof(*published));
+	int rc;
+
+	if (published == NULL) {
+		*verdict = vhu_refuse(VHU_REFUSE, "out of memory for ring %u", ring->index);
+		return NULL;
+	}
+	memset(published, 0, sizeof(*published));
+	published->snapshot = (struct vhu_snapshot){
+		.map = map,
+		.held_map = map,
+		.size = ring->size,
+		.call_fd = ring->call_fd,
+		.features = device->features,
+		.body = "",
+	};
+	*verdict = vhu_ring_resolve(ring, map, &published->snapshot);
+	if (verdict->severity == VHU_ACCEPT) {
+		rc = device->config.ops->specialise(device->config.owner, ring->index,
+			&published->snapshot);
+		if (rc != 0)
+			*verdict = vhu_refuse(VHU_REFUSE, "ring %u cannot run with these features: %s",
+				ring->index, strerror(-rc));
+	}
+	if (verdict->severity != VHU_ACCEPT) {
+		free(published);
+		return NULL;
+	}
+	vhu_map_hold(map);
+	return published;
+}
+
+void
+vhu_published_free(struct vhu_device *device, struct vhu_published *published)
+{
+	struct vhu_map *map = published->snapshot.held_map;
+
+	free(published);
+	vhu_device_drop_map(device, map);
+}
+
+void
+vhu_ring_swap(struct vhu_device_ring *ring, struct vhu_published *published, struct vhu_bin *bin)
+{
+	struct vhu_published *old = ring->published;
+
+	if (old == NULL && published == NULL)
+		return;
+	ring->published = published;
+	(void)vhu_publish(&ring->lcore->reader,
+		published != NULL ? &published->snapshot : &vhu_snapshot_parked);
+	if (old != NULL) {
+		old->next = bin->published;
+		bin->published = old;
+	}
+}
+
+bool
+vhu_ring_alive(const struct vhu_device_ring *ring)
+{
+	return ring->started && !ring->lost && !vhu_ring_is_broken(ring->lcore);
+}
+
+static void
+discard_next(struct vhu_device *device)
+{
+	unsigned int i;
+
+	for (i = 0; i < device->config.ring_count; i++) {
+		struct vhu_device_ring *ring = &device->rings[i];
+
+		if (ring->next != NULL)
+			vhu_published_free(device, ring->next);
+		ring->next = NULL;
+	}
+}
+
+struct vhu_verdict
+vhu_rings_build(struct vhu_device *device, struct vhu_map *map, bool enabling)
+{
+	struct vhu_verdict verdict;
+	unsigned int i;
+
+	for (i = 0; i < device->config.ring_count; i++) {
+		struct vhu_device_ring *ring = &device->rings[i];
+		struct vhu_snapshot probe;
+
+		if (!vhu_ring_alive(ring) || ring->enabled == enabling)
+			continue;
+		if (vhu_ring_resolve(ring, map, &probe).severity != VHU_ACCEPT)
+			continue;
+		ring->next = vhu_ring_build(device, ring, map, &verdict);
+		if (ring->next == NULL) {
+			discard_next(device);
+			return verdict;
+		}
+	}
+	return vhu_accept();
+}
+
+void
+vhu_rings_commit(struct vhu_device *device, const struct vhu_map *map, struct vhu_bin *bin)
+{
+	unsigned int i;
+
+	for (i = 0; i < device->config.ring_count; i++) {
+		struct vhu_device_ring *ring = &device->rings[i];
+		struct vhu_snapshot probe;
+
+		/*
+		 * Without a successor a ring is parked: its memory is gone or an lcore broke it. Nobody
+		 * may keep the old map.
+		 */
+		vhu_ring_swap(ring, ring->next, bin);
+		if (ring->next == NULL && ring->started &&
+		    vhu_ring_resolve(ring, map, &probe).severity != VHU_ACCEPT)
+			ring->lost = true;
+		ring->next = NULL;
+	}
+}
+
+void
+vhu_rings_park(struct vhu_device *device, struct vhu_bin *bin)
+{
+	unsigned int i;
+
+	for (i = 0; i < device->config.ring_count; i++)
+		vhu_ring_swap(&device->rings[i], NULL, bin);
+}
+
+void
+vhu_ring_tell(struct vhu_device *device, const struct vhu_device_ring *ring,
+	enum vhu_event_type type, uint64_t value)
+{
+	device->config.ops->event(device->config.owner, type, ring->index, value);
+}
+
+void
+vhu_event_signal(int fd)
+{
+	static const uint64_t one = 1;
+	struct pollfd state = { .fd = fd, .events = POLLOUT };
+	ssize_t written;
+
+	if (fd < 0)
+		return;
+	/*
+	 * A full counter has been signalled already; any other failure concerns the peer only. The
+	 * peer shares the descriptor's flags and may have made it blocking again: look first.
+	 */
+	if (poll(&state, 1, 0) != 1 || !(state.revents & POLLOUT))
+		return;
+	written = write(fd, &one, sizeof(one));
+	(void)written;
+}
+
+void
+vhu_ring_tell_broken(struct vhu_device *device, struct vhu_device_ring *ring)
+{
+	uint8_t reason;
+
+	if (!ring->started || ring->broken_told)
+		return;
+	/* Partner: the release store in vhu_ring_break(); the detail comes first. */
+	reason = atomic_load_explicit(&ring->lcore->broken, memory_order_acquire);
+	if (reason == VHU_BROKEN_NO)
+		return;
+	ring->broken_told = true;
+	vhu_log(VHU_LOG_WARNING, device->name, ring->index,
+		"broken: %s (%" PRIu32 "); it rests until it is restarted", vhu_broken_text(reason),
+		atomic_load_explicit(&ring->lcore->broken_detail, memory_order_relaxed));
+	vhu_event_signal(ring->error_fd);
+	vhu_ring_tell(device, ring, VHU_EVENT_RING_BROKEN, reason);
+}
+
+static void
+close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+bool
+vhu_ring_stop(struct vhu_device *device, struct vhu_device_ring *ring)
+{
+	bool was_started = ring->started;
+
+	vhu_ring_tell_broken(device, ring);
+	if (was_started)
+		ring->base = ring->lcore->next_avail;
+	ring->started = false;
+	ring->lost = false;
+	if (ring->kick_fd >= 0 && device->config.ops->kick_changed != NULL)
+		device->config.ops->kick_changed(device->config.owner, ring->index, -1);
+	close_fd(&ring->kick_fd);
+	close_fd(&ring->call_fd);
+	return was_started;
+}
+
+void
+vhu_rings_stop(struct vhu_device *device)
+{
+	unsigned int i;
+
+	/* One after the other: an event tells what has happened to its ring only. */
+	for (i = 0; i < device->config.ring_count; i++) {
+		struct vhu_device_ring *ring = &device->rings[i];
+		bool was_enabled = ring->enabled;
+
+		ring->enabled = false;
+		if (vhu_ring_stop(device, ring))
+			vhu_ring_tell(device, ring, VHU_EVENT_RING_STOPPED, ring->base);
+		if (was_enabled)
+			vhu_ring_tell(device, ring, VHU_EVENT_RING_DISABLED, 0);
+	}
+}
+
+void
+vhu_ring_forget(struct vhu_device_ring *ring)
+{
+	ring->size = 0;
+	ring->base = 0;
+	ring->addressed = false;
+	ring->address = (struct vhu_wire_vring_addr){ 0 };
+}
