@@ -10,7 +10,9 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sock/loop.h"
@@ -19,6 +21,17 @@
 #define MS UINT64_C(1000000)
 
 static unsigned int fds_before;
+static const struct timespec *stopped_at; /* NULL: time passes */
+
+/* In the place of the C library's: a clock that can be stopped. */
+int
+clock_gettime(clockid_t clock, struct timespec *now)
+{
+	if (stopped_at == NULL)
+		return (int)syscall(SYS_clock_gettime, clock, now);
+	*now = *stopped_at;
+	return 0;
+}
 
 /* A watched eventfd that counts its callbacks. */
 struct bell {
@@ -79,7 +92,7 @@ clock_expired(struct vhu_timer *timer)
 	clock->turn = ++turns;
 	if (clock->victim != NULL)
 		vhu_timer_stop(&clock->victim->timer);
-	if (clock->again != NULL)
+	if (clock->again != NULL && clock->calls < 10)
 		vhu_timer_start(clock->again, timer, 0);
 }
 
@@ -334,13 +347,16 @@ timer_stopped_in_anothers_callback_is_not_served(void **state)
 static void
 timer_that_starts_itself_again_is_served_once_per_step(void **state)
 {
+	const struct timespec moment = { 1000, 0 };
 	struct alarm_clock clock;
 
+	/* Even if the clock is too coarse to have moved meanwhile. */
+	stopped_at = &moment;
 	clock_set(&clock, *state, 0);
 	clock.again = *state;
-	while (vhu_now_ns() < clock.timer.due_ns)
-		;
-	assert_int_equal(vhu_loop_serve(*state), 1);
+	assert_int_equal(vhu_loop_step(*state, 0), 1);
+	stopped_at = NULL;
+	assert_int_equal(clock.calls, 1);
 	assert_true(clock.timer.due_ns != 0);
 	vhu_timer_stop(&clock.timer);
 }

@@ -294,6 +294,7 @@ peer_that_leaves_replies_unread_is_not_at_fault(void **state)
 	peer_serve(peer);
 	assert_int_equal(peer->ends, 1);
 	assert_false(peer->fault);
+	assert_string_equal(peer->why, "closed by the front-end");
 }
 
 static void
