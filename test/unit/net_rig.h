@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#ifndef VHU_TEST_NET_RIG_H
+#define VHU_TEST_NET_RIG_H
+
+/**
+ * @file
+ * A guest in the test's own memory: one split ring, buffers, and a queue of lib/net that serves it.
+ *
+ * Guest memory is two regions with neighbouring guest addresses whose mappings are far apart, each
+ * between inaccessible pages: a byte outside a region ends the test. The ring and most buffers
+ * lie in the first. Buffers are RIG_SLOT bytes apart; slot 0 begins behind the ring.
+ */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <vhu_net.h>
+
+#include "net/queue.h"
+#include "ring/split.h"
+#include "wire/spec.h"
+
+#define RIG_BASE   0x100000u  /* guest address of the first region */
+#define RIG_REGION 0x400000u  /* bytes of each region */
+#define RIG_SIZE   256        /* descriptors */
+#define RIG_SLOT   2048       /* bytes between buffers */
+
+struct rig {
+	struct vhu_queue *queue;
+	struct vhu_snapshot snapshot;
+	struct vhu_map *map;
+	uint8_t *region[2];
+	struct vring_desc *descriptors;
+	struct vring_avail *avail;
+	struct vring_used *used;
+	uint16_t filled;          /* avail->idx as the driver means it */
+	int call_fd;
+	struct rte_mempool *pool;
+};
+
+/* Start EAL (once) and make the pools. For cmocka_run_group_tests(). */
+int rig_group_setup(void **state);
+
+/* A running ring: @p index as in vhost-user, @p features beyond VERSION_1. */
+struct rig *rig_new(uint16_t index, uint64_t features);
+void rig_free(struct rig *rig);
+/* Restart at positions, as after SET_VRING_BASE. */
+void rig_start_at(struct rig *rig, uint16_t position);
+
+/* Guest address of a slot, and where it is mapped. */
+uint64_t rig_slot(unsigned int slot);
+uint8_t *rig_host(struct rig *rig, uint64_t address);
+
+/* Write a descriptor; make a head available; both as a driver does. */
+void rig_descriptor(struct rig *rig, uint16_t index, uint64_t address, uint32_t size,
+	uint16_t flags, uint16_t next);
+void rig_available(struct rig *rig, uint16_t head);
+/* One buffer of one descriptor: descriptor and slot of the same number. */
+void rig_buffer(struct rig *rig, uint16_t index, uint32_t size, uint16_t flags);
+
+/* Bytes of a frame: a pattern that depends on @p seed. */
+void rig_pattern(uint8_t *data, uint32_t size, unsigned int seed);
+int rig_matches(const uint8_t *data, uint32_t size, unsigned int seed);
+/* Put a header of zeros and a patterned frame into a slot and make it available. */
+void rig_send(struct rig *rig, uint16_t index, uint32_t frame_size);
+/* An mbuf (chain) with a patterned frame in segments of @p segment_size. */
+struct rte_mbuf *rig_mbuf(struct rig *rig, uint32_t size, uint32_t segment_size,
+	unsigned int seed);
+/* Does a received packet hold the pattern? */
+int rig_packet_matches(const struct rte_mbuf *m, uint32_t size, unsigned int seed);
+
+uint64_t rig_drops(const struct rig *rig, enum vhu_drop reason);
+enum vhu_broken rig_broken(const struct rig *rig);
+/* Notifications since the last look. */
+uint64_t rig_calls(struct rig *rig);
+
+#endif /* VHU_TEST_NET_RIG_H */
