@@ -7,13 +7,23 @@ status of each with a numbered marker. A second connection, QMP, talks to QEMU i
 """
 
 import json
+import re
 import socket
 
 from rig import place
 from rig.process import Failed, Process, wait_until
+from rig.traffic import FRONT_CORE
 
 BOOT_TIMEOUT = 60
 READY = r"@@ready"
+
+
+def ping_statistics(output):
+    """How many requests ping sent and how many replies it had."""
+    match = re.search(r"(\d+) packets transmitted, (\d+) packets received", output)
+    if not match:
+        raise Failed(f"ping did not say how it went:\n{output}")
+    return int(match.group(1)), int(match.group(2))
 
 
 class Monitor:
@@ -55,8 +65,7 @@ class Monitor:
 class Guest:
     """A running guest with one network device per socket path, eth0, eth1, ..."""
 
-    def __init__(self, folder, sockets, memory_mib=256, slots=0, cores=frozenset({1}),
-                 reconnect=False, device_options=""):
+    def __init__(self, folder, sockets, memory_mib=256, slots=0, reconnect=False, device_options=""):
         self.monitor_path = folder / "qmp.sock"
         self.number = 0
         self.ready_from = 0
@@ -79,7 +88,7 @@ class Guest:
                 # Without interrupt vectors: QEMU 7.2 under TCG crashes with vhost-user and MSI-X.
                 "-device", f"virtio-net-pci,netdev=n{index},romfile=,vectors=0,"
                            f"mac=52:54:00:00:00:{index + 1:02x}{device_options}"]
-        self.process = Process("guest", command, cores=cores)
+        self.process = Process("guest", command, cores={FRONT_CORE})
         self.monitor = None
 
     def __enter__(self):
@@ -142,11 +151,26 @@ class Guest:
         """The command, run on the second host."""
         return f"nsenter -t $(cat /run/second) -n {command}"
 
-    def reboot(self):
-        """Reset the machine from inside, and wait until it is up again."""
+    def make_file(self, mib):
+        """Write a file of random bytes to /tmp/file."""
+        self.must(f"dd if=/dev/urandom of=/tmp/file bs=1M count={mib} 2>&1")
+
+    def checksum(self, name):
+        """SHA-256 of a file in /tmp."""
+        return self.must(f"sha256sum /tmp/{name}").split()[0]
+
+    def received_frames(self, device):
+        """What the driver has counted since it was loaded."""
+        return int(self.must(f"cat /sys/class/net/{device}/statistics/rx_packets"))
+
+    def memory_mib(self):
+        """Memory that the guest's kernel has, MiB."""
+        return int(self.must("awk '/MemTotal/ { print int($2 / 1024) }' /proc/meminfo"))
+
+    def reset(self):
+        """Reset the machine as its button would, without a word to the driver; boot() follows."""
         self.ready_from = len(self.process.lines)
-        self.send("reboot -f")
-        return self.boot()
+        self.monitor("system_reset")
 
     def plug_memory(self, number, mib):
         """Hot-plug one DIMM."""

@@ -2,7 +2,7 @@
 # Copyright (c) 2026 The vhu founders
 """Back-ends of ours and a front-end that is not ours (Debian's net_virtio_user).
 
-Back-ends poll on core 0, front-ends on core 1. Neither needs hugepages: without them DPDK takes its
+Back-ends poll on the first core, front-ends on the last. Neither needs hugepages: without them DPDK takes its
 memory from an ordinary memory file, which a front-end can share just as well.
 """
 
@@ -15,16 +15,18 @@ from pathlib import Path
 from rig import place
 from rig.process import Failed, Process, wait_until
 
-BACK_CORE, FRONT_CORE = 0, 1
+_CORES = sorted(os.sched_getaffinity(0))
+BACK_CORE, FRONT_CORE = _CORES[0], _CORES[-1]
 LISTENING = 0x10000
 VIRTIO_F_IN_ORDER = 35
 GET_FEATURES = 1
 
 
 def eal(core, hugepages=False, memory_mib=256):
-    """EAL options for a main lcore and a worker on one core."""
-    memory = ["-m", memory_mib] if hugepages else ["--no-huge", "-m", memory_mib]
-    return ["--lcores", f"0@{core},1@{core}", "--in-memory", "--no-pci", *memory]
+    """EAL options for a main lcore and a worker on one core; no files are left anywhere."""
+    memory = ["--in-memory"] if hugepages else ["--no-huge", "--no-shconf"]
+    return ["--lcores", f"0@{core},1@{core}", "--no-pci", "--no-telemetry", *memory,
+            "-m", memory_mib]
 
 
 def listens(path):
