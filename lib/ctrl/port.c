@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <rte_eal.h>
+#include <rte_lcore.h>
 
 #include "ctrl/connection.h"
 #include "ctrl/error.h"
@@ -202,12 +203,15 @@ vhu_port_create(const struct vhu_port_options *options, struct vhu_port **port)
 	struct vhu_control *control;
 	int error;
 
+	if (port != NULL)
+		*port = NULL;
 	if (options == NULL || port == NULL)
 		return vhu_error(EINVAL, "vhu_port_create() needs options and room for the port");
-	*port = NULL;
 	error = vhu_options_check(options);
 	if (error != 0)
 		return error;
+	if (rte_lcore_count() == 0)
+		return vhu_error(EINVAL, "no port without EAL: call rte_eal_init() first");
 	if (rte_eal_process_type() != RTE_PROC_PRIMARY)
 		return vhu_error(ENOTSUP,
 			"a secondary process cannot create ports: create them in the primary process");
