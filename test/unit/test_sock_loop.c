@@ -3,6 +3,7 @@
  */
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -390,6 +391,61 @@ wake_ends_one_wait(void **state)
 	}
 }
 
+static bool
+readable(const struct vhu_loop *loop)
+{
+	struct pollfd look = { .fd = vhu_loop_fd(loop), .events = POLLIN };
+
+	return poll(&look, 1, 0) == 1;
+}
+
+static void
+descriptor_of_the_loop_is_readable_while_there_is_something_to_serve(void **state)
+{
+	struct bell bell;
+
+	assert_false(readable(*state));
+	bell_hang(&bell, *state, 1);
+	assert_true(readable(*state));
+	bell_take_down(&bell);
+	assert_false(readable(*state));
+}
+
+static void
+descriptor_of_the_loop_is_readable_until_a_wake_has_been_seen(void **state)
+{
+	vhu_loop_wake(*state);
+	assert_true(readable(*state));
+	assert_int_equal(vhu_loop_step(*state, 0), 0);
+	assert_false(readable(*state));
+}
+
+static void
+timeout_without_timers_is_the_callers(void **state)
+{
+	assert_int_equal(vhu_loop_timeout(*state, -1), -1);
+	assert_int_equal(vhu_loop_timeout(*state, 0), 0);
+	assert_int_equal(vhu_loop_timeout(*state, 77), 77);
+}
+
+static void
+timeout_is_the_time_to_the_next_timer_rounded_up(void **state)
+{
+	const struct timespec moment = { 1000, 0 };
+	struct alarm_clock clock;
+
+	stopped_at = &moment;
+	clock_set(&clock, *state, 2 * MS + 1);
+	assert_int_equal(vhu_loop_timeout(*state, -1), 3);
+	assert_int_equal(vhu_loop_timeout(*state, 1000), 3);
+	assert_int_equal(vhu_loop_timeout(*state, 2), 2);
+	assert_int_equal(vhu_loop_timeout(*state, 0), 0);
+	vhu_timer_start(*state, &clock.timer, 0);
+	assert_int_equal(vhu_loop_timeout(*state, -1), 0);
+	stopped_at = NULL;
+	vhu_timer_stop(&clock.timer);
+}
+
 static void *
 wake_from_outside(void *loop)
 {
@@ -461,6 +517,10 @@ main(void)
 		LOOP_TEST(timer_that_starts_itself_again_is_served_once_per_step),
 		LOOP_TEST(started_timer_can_be_started_again_with_another_time),
 		LOOP_TEST(wake_ends_one_wait),
+		LOOP_TEST(descriptor_of_the_loop_is_readable_while_there_is_something_to_serve),
+		LOOP_TEST(descriptor_of_the_loop_is_readable_until_a_wake_has_been_seen),
+		LOOP_TEST(timeout_without_timers_is_the_callers),
+		LOOP_TEST(timeout_is_the_time_to_the_next_timer_rounded_up),
 		LOOP_TEST(wake_comes_from_another_thread),
 		LOOP_TEST(wake_leaves_errno_alone),
 		LOOP_TEST(interrupted_wait_returns_nothing_to_serve),
