@@ -150,10 +150,10 @@ complain_option(int argc, char **argv, bool missing)
 
 	if (missing)
 		snprintf(why, sizeof(why), "option '%.64s' needs a value; try --help", word);
-	else if (optopt != 0 && optopt < 256)
-		snprintf(why, sizeof(why), "unknown option '-%c'; try --help", optopt);
-	else if (optopt >= 256)
+	else if (optopt != 0 && strncmp(word, "--", 2) == 0)
 		snprintf(why, sizeof(why), "option '%.64s' takes no value; try --help", word);
+	else if (optopt != 0)
+		snprintf(why, sizeof(why), "unknown option '-%c'; try --help", optopt);
 	else
 		snprintf(why, sizeof(why), "unknown option '%.64s'; try --help", word);
 	return complain(why);

@@ -159,8 +159,9 @@ parse_features(const char *text, uint64_t *mask, char why[WHY_SIZE])
 		while (bit < 64 && strcasecmp(vhu_feature_name(bit), word) != 0)
 			bit++;
 		if (bit == 64) {
-			snprintf(why, WHY_SIZE, "features-off: no virtio feature is called '%.32s'; "
-				"want a mask or names joined by ':' such as CSUM:MRG_RXBUF", word);
+			snprintf(why, WHY_SIZE, "features-off: no virtio feature is called "
+				"'%.32s'; want a mask or names joined by ':' such as "
+				"CSUM:MRG_RXBUF", word);
 			return false;
 		}
 		*mask |= UINT64_C(1) << bit;

@@ -33,7 +33,8 @@ mbuf_pool_create(char why[WHY_SIZE])
 		(uint16_t)settings.mbuf_size, SOCKET_ID_ANY);
 	if (mbuf_pool == NULL)
 		snprintf(why, WHY_SIZE, "no room for %u mbufs of %u bytes (%s): give EAL more "
-			"memory (-m MEGABYTES) or lower --mbufs", settings.mbufs, settings.mbuf_size,
+			"memory (-m MEGABYTES) or lower --mbufs", settings.mbufs,
+			settings.mbuf_size,
 			rte_strerror(rte_errno));
 	return mbuf_pool != NULL;
 }
