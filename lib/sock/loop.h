@@ -56,8 +56,8 @@ void vhu_timer_stop(struct vhu_timer *timer);
 int vhu_loop_step(struct vhu_loop *loop, int timeout_ms);
 /**
  * Only the collecting part, and only the serving of what was collected. Waiting returns how much
- * there is to serve (all due timers count as one; a wake-up counts as nothing): 0 means that serving
- * may be left out. Interrupted by a signal it returns early.
+ * there is to serve (all due timers count as one; a wake-up counts as nothing): 0 means that
+ * serving may be left out. Interrupted by a signal it returns early.
  */
 int vhu_loop_wait(struct vhu_loop *loop, int timeout_ms);
 int vhu_loop_serve(struct vhu_loop *loop);
@@ -68,7 +68,7 @@ int vhu_loop_serve(struct vhu_loop *loop);
  * Timers started meanwhile need a vhu_loop_wake().
  */
 int vhu_loop_fd(const struct vhu_loop *loop);
-/** @p timeout_ms (-1: no limit) or the time to the next timer, whichever is shorter; never early. */
+/** @p timeout_ms (-1: no limit) or the time to the next timer if shorter; never early. */
 int vhu_loop_timeout(const struct vhu_loop *loop, int timeout_ms);
 
 /** Wake a vhu_loop_wait() of another thread. Any thread, async-signal-safe. */

@@ -222,7 +222,7 @@ receive(struct vhu_stream *stream)
 	if (!collect(stream, stream->message.payload.bytes, stream->message.size,
 			&stream->payload_got))
 		return;
-	/* From here on the stream is between messages, also for a reply that finds the peer gone. */
+	/* The stream is between messages now, for a reply that finds the peer gone too. */
 	stream->header_got = 0;
 	stream->payload_got = 0;
 	stream->ops->message(stream->owner, &stream->message);
