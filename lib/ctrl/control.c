@@ -79,7 +79,9 @@ vhu_control_changed(void)
 static void
 submit(struct vhu_executor *executor, struct vhu_job *job)
 {
-	vhu_worker_submit(RTE_PTR_SUB(executor, offsetof(struct vhu_control, executor)), job);
+	struct vhu_control *control = RTE_PTR_SUB(executor, offsetof(struct vhu_control, executor));
+
+	vhu_worker_submit(control->worker, job);
 }
 
 struct vhu_control *
