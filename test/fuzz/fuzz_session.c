@@ -8,7 +8,7 @@
  * burst, work and grace periods that end late, connections that vanish. Single-threaded, so that
  * each input does the same each time.
  *
- * Input: one byte of options (enum option), then records. A record begins with a byte, modulo
+ * Input: options (enum option), then records. A record begins with a byte, modulo
  * STEPS the step to take; the functions below say what follows it. seeds.py writes the same.
  */
 
@@ -22,6 +22,9 @@ enum option {
 	OPTION_POPULATE = 0x04,
 	OPTION_LATE_WORK = 0x08,  /* jobs run at STEP_PROGRESS, not at once */
 	OPTION_NO_BODY = 0x10,    /* the highest ring finds no burst function */
+	OPTION_NO_MEMORY = 0x20,  /* one byte follows: which allocation fails */
+	OPTION_BARE = 0x40,       /* no optional operations */
+	OPTION_HASTY = 0x80,      /* the connection breaks while a reply is sent */
 };
 
 /* More than one message, so that most records are messages. */
@@ -208,12 +211,16 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	struct fuzz_input input = { bytes, size };
 	uint8_t options = fuzz_take8(&input);
 
-	session_begin(&session, &(struct session_options){
+	if (!session_begin(&session, &(struct session_options){
 		.ring_count = ring_counts[options & OPTION_RINGS_MASK],
 		.populate = options & OPTION_POPULATE,
 		.late_work = options & OPTION_LATE_WORK,
 		.no_body = options & OPTION_NO_BODY,
-	});
+		.bare = options & OPTION_BARE,
+		.hasty = options & OPTION_HASTY,
+		.failing_allocation = options & OPTION_NO_MEMORY ? fuzz_take8(&input) : 0,
+	}))
+		return 0;
 	while (input.left != 0)
 		take_step(&input, &session);
 	session_end(&session);

@@ -80,7 +80,7 @@ def decode_seeds():
 STEP_MESSAGE, STEP_WRITE, STEP_BURST, STEP_ENTER, STEP_LEAVE = 0, 3, 4, 5, 6
 STEP_PROGRESS, STEP_RECONNECT, STEP_LOOK = 7, 8, 9
 MEMORY, MEMORY_TOO, EVENT, FULL_EVENT, BROKEN_PIPE, READ_ONLY = 0, 1, 3, 5, 6, 10
-LATE_WORK, POPULATE, NO_BODY = 0x08, 0x04, 0x10
+NO_MEMORY, BARE, HASTY = 0x20, 0x40, 0x80
 RIGHT_SIZE, RIGHT_DESCRIPTORS = b"\0", 15
 
 # Memory as the front-end addresses it, and the rings of 256 entries in it.
@@ -90,7 +90,8 @@ RING_SIZE = 256
 VERSION_1, EVENT_IDX, INDIRECT, PROTOCOL_FEATURES = 1 << 32, 1 << 29, 1 << 28, 1 << 30
 FEATURES = VERSION_1 | PROTOCOL_FEATURES
 EVERYTHING = FEATURES | EVENT_IDX | INDIRECT
-MQ, REPLY_ACK, CONFIG, SLOTS = 1 << 0, 1 << 3, 1 << 9, 1 << 15
+MQ, REPLY_ACK, MTU, CONFIG, RESET = 1 << 0, 1 << 3, 1 << 4, 1 << 9, 1 << 13
+SLOTS, STATUS = 1 << 15, 1 << 16
 
 
 def message(request, payload=None, kinds=None):
@@ -109,7 +110,7 @@ def write(offset, data, file=MEMORY):
     return struct.pack("<BBHB", STEP_WRITE, file, offset, len(data)) + data
 
 
-def negotiate(features=EVERYTHING, protocol=MQ | REPLY_ACK | CONFIG | SLOTS):
+def negotiate(features=EVERYTHING, protocol=MQ | REPLY_ACK | MTU | CONFIG | RESET | SLOTS | STATUS):
     """What a front-end says first."""
     return b"".join((message(3), message(1), message(15), message(16, U64.pack(protocol)),
                      message(17), message(36), message(2, U64.pack(features))))
@@ -199,6 +200,11 @@ def session_seeds():
     yield b"\x01" + ready + message(4) + burst(0, 2) + message(34) + look + start(0)
     yield b"\x01" + message(3) + message(2, U64.pack(VERSION_1)) + table(one) + start(0) + \
         offer(0, readable) + burst(0, 2)
+    for allocation in range(1, 30):
+        yield bytes([NO_MEMORY | 1, allocation]) + ready + add(region(0x40000, 1)) + stop + again
+    yield bytes([HASTY | 9]) + ready + progress + enter + ready + ready + leave + ready
+    yield bytes([BARE | 1]) + negotiate(protocol=REPLY_ACK) + table(one) + start(0) + stop
+    yield b"\x01" + ready + 70 * message(33)
     for request in REQUESTS:
         yield b"\x01" + ready + message(request) + look
 

@@ -39,6 +39,35 @@ is_open(int fd)
 	return fcntl(fd, F_GETFD) >= 0;
 }
 
+/* ---- Allocations ---- */
+
+/* Which of the library's allocations to come fails; 0: none. */
+static unsigned int failing_allocation;
+
+/* The linker puts these between callers and the real ones (--wrap). */
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+
+static bool
+allocation_fails(void)
+{
+	return failing_allocation != 0 && --failing_allocation == 0;
+}
+
+void *
+__wrap_malloc(size_t size)
+{
+	return allocation_fails() ? NULL : __real_malloc(size);
+}
+
+void *
+__wrap_calloc(size_t count, size_t size)
+{
+	return allocation_fails() ? NULL : __real_calloc(count, size);
+}
+
 /* ---- Descriptors ---- */
 
 static int
@@ -107,6 +136,24 @@ session_descriptor(struct session *session, uint8_t kind)
 /* ---- What the device asks of its surroundings ---- */
 
 static void
+on_left(void *owner)
+{
+	struct session *session = owner;
+
+	FUZZ_REQUIRE(session->leaving);
+	session->leaving = false;
+}
+
+static void
+begin_disconnect(struct session *session)
+{
+	session->connected = false;
+	session->receiving = false;
+	session->leaving = true;
+	vhu_device_disconnect(session->device, on_left);
+}
+
+static void
 on_send(void *owner, struct vhu_message *reply)
 {
 	struct session *session = owner;
@@ -122,6 +169,8 @@ on_send(void *owner, struct vhu_message *reply)
 		FUZZ_REQUIRE(is_open(reply->fds[i]));
 	vhu_message_close(reply);
 	session->replies++;
+	if (++session->sent % 8 == 0 && session->options.hasty)
+		begin_disconnect(session);
 }
 
 static void
@@ -417,7 +466,7 @@ session_receive(struct session *session, struct vhu_message *message)
 	struct vhu_gates gates;
 
 	settle(session);
-	if (session->hang_up) {
+	if (session->hang_up || !session->connected) {
 		session_disconnect(session);
 		session_connect(session);
 	}
@@ -436,32 +485,25 @@ session_receive(struct session *session, struct vhu_message *message)
 	require_watchable(session);
 }
 
-static void
-on_left(void *owner)
-{
-	((struct session *)owner)->left = true;
-}
-
 void
 session_disconnect(struct session *session)
 {
 	unsigned int round;
 	uint16_t ring;
 
-	session->connected = false;
-	session->receiving = false;
-	session->left = false;
-	vhu_device_disconnect(session->device, on_left);
-	for (round = 0; round < ROUNDS_MAX && !session->left; round++) {
+	if (session->connected)
+		begin_disconnect(session);
+	for (round = 0; round < ROUNDS_MAX && session->leaving; round++) {
 		session_progress(session);
 		if (round > 1)
 			leave_all(session);
 	}
-	FUZZ_REQUIRE(session->left && !vhu_device_busy(session->device));
+	FUZZ_REQUIRE(!session->leaving && !vhu_device_busy(session->device));
 	FUZZ_REQUIRE(!session->up);
 	FUZZ_REQUIRE(vhu_device_map(session->device)->count == 0);
 	for (ring = 0; ring < session->ring_count; ring++) {
-		FUZZ_REQUIRE(!session->told[ring].started && session->told[ring].kick_fd == -1);
+		FUZZ_REQUIRE(!session->told[ring].started);
+		FUZZ_REQUIRE(session->told[ring].kick_fd == -1);
 		FUZZ_REQUIRE(atomic_load(&session->rings[ring].reader.snapshot) ==
 			&vhu_snapshot_parked);
 	}
@@ -502,6 +544,14 @@ session_look(struct session *session)
 
 /* ---- Life ---- */
 
+static const struct vhu_device_ops bare_operations = {
+	.send = on_send,
+	.answered = on_answered,
+	.hang_up = on_hang_up,
+	.event = on_event,
+	.specialise = on_specialise,
+};
+
 static const struct vhu_device_ops operations = {
 	.send = on_send,
 	.answered = on_answered,
@@ -513,30 +563,39 @@ static const struct vhu_device_ops operations = {
 	.set_mtu = on_set_mtu,
 };
 
-void
-session_begin(struct session *session, const struct session_options *options)
+static void
+create_files(struct session *session)
 {
-	uint16_t i;
+	unsigned int i;
 
-	memset(session, 0, sizeof(*session));
-	session->options = *options;
-	session->ring_count = options->ring_count;
-	session->open_before = open_descriptors();
-	session->executor.submit = options->late_work ? submit_later : submit_now;
-	vhu_grace_domain_init(&session->domain);
 	for (i = 0; i < SESSION_FILES; i++) {
 		session->files[i] = memfd_create("guest", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 		FUZZ_REQUIRE(session->files[i] >= 0);
 		FUZZ_REQUIRE(ftruncate(session->files[i], file_sizes[i]) == 0);
 	}
-	for (i = 0; i < session->ring_count; i++) {
-		vhu_ring_init(&session->rings[i]);
-		session->ring_pointers[i] = &session->rings[i];
-		session->told[i].kick_fd = -1;
+}
+
+static void
+require_nothing_left(struct session *session)
+{
+	unsigned int i;
+
+	failing_allocation = 0;
+	FUZZ_REQUIRE(session->jobs == NULL && TAILQ_EMPTY(&session->domain.waiting));
+	for (i = 0; i < SESSION_FILES; i++) {
+		/* The kernel seals a file against writing only if nobody has it mapped so. */
+		FUZZ_REQUIRE(fcntl(session->files[i], F_ADD_SEALS, F_SEAL_WRITE) == 0);
+		close(session->files[i]);
 	}
-	session->device = vhu_device_new(&(struct vhu_device_config){
+	FUZZ_REQUIRE(open_descriptors() == session->open_before);
+}
+
+static struct vhu_device *
+create_device(struct session *session)
+{
+	return vhu_device_new(&(struct vhu_device_config){
 		.name = "fuzz",
-		.ops = &operations,
+		.ops = session->options.bare ? &bare_operations : &operations,
 		.owner = session,
 		.features = VHU_BIT(VIRTIO_F_VERSION_1) | VHU_BIT(VIRTIO_NET_F_MRG_RXBUF) |
 			VHU_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VHU_BIT(VIRTIO_RING_F_EVENT_IDX) |
@@ -547,26 +606,44 @@ session_begin(struct session *session, const struct session_options *options)
 		.rings = session->ring_pointers,
 		.executor = &session->executor,
 		.domain = &session->domain,
-		.populate = options->populate,
+		.populate = session->options.populate,
 	});
-	FUZZ_REQUIRE(session->device != NULL);
+}
+
+bool
+session_begin(struct session *session, const struct session_options *options)
+{
+	uint16_t i;
+
+	memset(session, 0, sizeof(*session));
+	session->options = *options;
+	session->ring_count = options->ring_count;
+	session->open_before = open_descriptors();
+	session->executor.submit = options->late_work ? submit_later : submit_now;
+	vhu_grace_domain_init(&session->domain);
+	create_files(session);
+	for (i = 0; i < session->ring_count; i++) {
+		vhu_ring_init(&session->rings[i]);
+		session->ring_pointers[i] = &session->rings[i];
+		session->told[i].kick_fd = -1;
+	}
+	failing_allocation = options->failing_allocation;
+	session->device = create_device(session);
+	if (session->device == NULL) {
+		FUZZ_REQUIRE(options->failing_allocation != 0 && failing_allocation == 0);
+		require_nothing_left(session);
+		return false;
+	}
 	session_connect(session);
+	return true;
 }
 
 void
 session_end(struct session *session)
 {
-	unsigned int i;
-
 	session_look(session);
 	session_disconnect(session);
 	session_look(session);
 	vhu_device_free(session->device);
-	FUZZ_REQUIRE(session->jobs == NULL && TAILQ_EMPTY(&session->domain.waiting));
-	for (i = 0; i < SESSION_FILES; i++) {
-		/* The kernel seals a file against writing only if nobody has it mapped so. */
-		FUZZ_REQUIRE(fcntl(session->files[i], F_ADD_SEALS, F_SEAL_WRITE) == 0);
-		close(session->files[i]);
-	}
-	FUZZ_REQUIRE(open_descriptors() == session->open_before);
+	require_nothing_left(session);
 }

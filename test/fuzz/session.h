@@ -31,6 +31,9 @@ struct session_options {
 	bool populate;
 	bool late_work; /**< jobs run at session_progress() only */
 	bool no_body;   /**< the highest ring finds no burst function */
+	bool bare;      /**< only the operations that a device cannot do without */
+	bool hasty;     /**< sometimes the connection breaks while a reply is sent */
+	unsigned int failing_allocation; /**< the first, second ... fails; 0: none does */
 };
 
 /** What the events have told of a ring. */
@@ -57,15 +60,16 @@ struct session {
 	bool connected;
 	bool up;
 	bool hang_up;
-	bool left;
+	bool leaving;              /**< disconnecting, the device has not said yet that it is over */
+	unsigned int sent;         /**< replies of all connections */
 	bool receiving;            /**< a message has not been answered */
 	bool reply_wanted;
 	uint32_t request;          /**< of that message */
 	unsigned int replies;      /**< to it */
 };
 
-/** Create and connect a device. */
-void session_begin(struct session *session, const struct session_options *options);
+/** Create and connect a device. @return false if there was no memory for it: nothing to end. */
+bool session_begin(struct session *session, const struct session_options *options);
 /** Disconnect, free, and require that nothing is left. */
 void session_end(struct session *session);
 
