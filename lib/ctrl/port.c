@@ -85,6 +85,10 @@ make_device(struct vhu_port *port)
 		.executor = &port->control->executor,
 		.domain = &port->control->domain,
 		.populate = port->options.populate,
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+		/* A guest of another byte order could not share this machine's processor type. */
+		.legacy = true,
+#endif
 	};
 
 	port->device = vhu_device_new(&config);

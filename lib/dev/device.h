@@ -83,6 +83,7 @@ struct vhu_device_config {
 	struct vhu_executor *executor;
 	struct vhu_grace_domain *domain;
 	bool populate;               /**< fault memory in */
+	bool legacy;                 /**< serve drivers without VERSION_1 (same byte order as ours) */
 };
 
 /** Protocol features that the engine serves. */

@@ -23,7 +23,7 @@ check_features(const struct vhu_device *device, uint64_t features)
 	if (features & ~device->offered)
 		return vhu_refuse(VHU_REFUSE, "features 0x%" PRIx64 " were not offered, only 0x%"
 			PRIx64 " were", features & ~device->offered, device->offered);
-	if (!(features & VHU_BIT(VIRTIO_F_VERSION_1)))
+	if (!device->config.legacy && !(features & VHU_BIT(VIRTIO_F_VERSION_1)))
 		return vhu_refuse(VHU_REFUSE, "features 0x%" PRIx64
 			" lack VERSION_1: legacy guests are not served", features);
 	if (((features ^ device->features) & ~FEATURES_LIVE) && vhu_device_any_started(device))
