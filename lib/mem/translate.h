@@ -24,8 +24,11 @@ struct vhu_hint {
 	uint64_t generation; /**< of the map it was taken from; 0: empty */
 };
 
-/** Search the map and refresh the hint. @return as vhu_translate(). */
-static inline void *
+/**
+ * Search the map and refresh the hint. @return as vhu_translate().
+ * Never inlined: a search inside a burst's loop would cost the loop its registers.
+ */
+static __attribute__((noinline, cold, unused)) void *
 vhu_translate_slow(const struct vhu_map *map, struct vhu_hint *hint, uint64_t address,
 	uint64_t *size)
 {

@@ -19,78 +19,44 @@
 #include <rte_mempool.h>
 
 #include "net/copy.h"
+#include "net/gather.h"
 #include "net/offload.h"
 #include "net/slow.h"
 
-/** Most packets in one run: as many misses as a core can have under way, with some to spare. */
-#define VHU_RUN 64
-/** Payload lines asked for in the first pass; beyond them the hardware's own prefetching has caught on. */
-#define VHU_PREFETCH_LINES 2
-
-/** A gathered run: where each frame's header is, how long the buffer is, which head it has. */
-struct vhu_gathered {
-	uint8_t *host[VHU_RUN];
-	uint32_t size[VHU_RUN];
-	uint16_t head[VHU_RUN];
-};
-
-/* Heads of the next @p run entries; asks for their descriptors. */
-static inline void
-gather_heads(const struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uint16_t run,
-	uint16_t *head)
-{
-	uint16_t i;
-
-	for (i = 0; i < run; i++) {
-		head[i] = vhu_split_head(snapshot, (uint16_t)(ring->next_avail + i));
-		/* Not yet bounded: a prefetch cannot fault. */
-		__builtin_prefetch(&snapshot->descriptors[head[i]]);
-	}
-}
-
-/* Host address if the whole range lies in one extent, otherwise NULL. */
-static inline uint8_t *
-translate_whole(const struct vhu_snapshot *snapshot, struct vhu_hint *hint, uint64_t address,
-	uint32_t size)
-{
-	uint64_t contiguous = size;
-	uint8_t *host = vhu_translate(snapshot->map, hint, address, &contiguous);
-
-	return contiguous == size ? host : NULL;
-}
-
 /* First pass. @return how many chains from the front are of the common kind. */
-static inline uint16_t
-receive_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot, uint16_t run,
+VHU_PASS unsigned int
+receive_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot, unsigned int run,
 	struct vhu_gathered *g)
 {
-	/* In registers for the run: the ring's copy could alias what the loop stores. */
-	struct vhu_hint hint = queue->ring.hint;
-	const uint32_t header_size = snapshot->header_size, room = queue->room;
-	uint16_t i;
+	struct vhu_extent extent = queue->ring.hint.extent;
+	const struct vring_desc *descriptors = snapshot->descriptors;
+	const uint32_t ring_size = snapshot->size, header_size = snapshot->header_size;
+	const uint32_t room = queue->room;
+	unsigned int i;
 
 	gather_heads(&queue->ring, snapshot, run, g->head);
 	for (i = 0; i < run; i++) {
+		uint32_t head = g->head[i], size;
 		struct vhu_descriptor d;
-		uint32_t size;
 		uint8_t *host;
 
-		if (__builtin_expect(g->head[i] >= snapshot->size, 0))
+		if (__builtin_expect(head >= ring_size, 0))
 			break;
-		d = vhu_guest_descriptor(&snapshot->descriptors[g->head[i]]);
+		d = vhu_guest_descriptor(&descriptors[head]);
 		size = vhu_descriptor_length(d);
 		/* Wraps for a buffer without a frame, which is not common either. */
-		if (vhu_descriptor_flags(d) != 0 || size - header_size - 1 >= room)
+		if (__builtin_expect(vhu_descriptor_flags(d) != 0 ||
+				size - header_size - 1 >= room, 0))
 			break;
-		host = translate_whole(snapshot, &hint, d.address, size);
+		host = gather_translate(&queue->ring, snapshot, &extent, d.address, size);
 		if (__builtin_expect(host == NULL, 0))
 			break;
+		/* Two lines; beyond them the hardware's own prefetching has caught on. */
 		__builtin_prefetch(host);
 		__builtin_prefetch(host + 64);
 		g->host[i] = host;
 		g->size[i] = size;
 	}
-	queue->ring.hint = hint;
 	return i;
 }
 
@@ -108,49 +74,52 @@ rearm_mbuf(struct rte_mbuf *m, uint64_t rearm, uint32_t size)
 }
 
 /* Second pass over @p n gathered chains. @return frames kept, compacted to the front of @p packets. */
-static inline uint16_t
+static inline __attribute__((always_inline)) unsigned int
 receive_copy(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
-	const struct vhu_gathered *g, struct rte_mbuf **packets, uint16_t n, const bool offload,
+	const struct vhu_gathered *g, struct rte_mbuf **packets, unsigned int n, const bool offload,
 	uint64_t *bytes)
 {
 	const uint32_t header_size = snapshot->header_size;
 	const uint64_t rearm = queue->rearm;
-	uint16_t i, kept = 0;
+	unsigned int i, kept = 0;
+	uint64_t sum = 0;
 
 	for (i = 0; i < n; i++) {
 		struct rte_mbuf *m = packets[i];
+		const uint8_t *host = g->host[i];
 		uint32_t size = g->size[i] - header_size;
-		uint64_t claims;
 
 		rearm_mbuf(m, rearm, size);
-		vhu_copy((uint8_t *)m->buf_addr + RTE_PKTMBUF_HEADROOM, g->host[i] + header_size,
-			size);
-		packets[kept] = m;
+		vhu_copy((uint8_t *)m->buf_addr + RTE_PKTMBUF_HEADROOM, host + header_size, size);
 		if (offload) {
 			/* flags, gso_type, hdr_len, gso_size: read once. */
-			claims = *(const volatile vhu_word8_t *)g->host[i];
+			uint64_t claims = *(const volatile vhu_word8_t *)host;
+
+			packets[kept] = m;
 			if (__builtin_expect((claims & VHU_HEADER_CLAIMS) != 0, 0) &&
 			    !vhu_offload_receive_claims(queue, snapshot->features, claims,
-					g->host[i] + sizeof(claims), m))
+					host + sizeof(claims), m))
 				continue;
 		}
-		*bytes += size;
+		sum += size;
 		kept++;
 	}
+	*bytes += sum;
 	return kept;
 }
 
-/* Used elements of a run; nothing was written to the buffers, so the lengths are 0. */
-static inline void
-receive_used(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, const uint16_t *head,
-	uint16_t n)
+VHU_PASS unsigned int
+receive_copy_plain(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
+	const struct vhu_gathered *g, struct rte_mbuf **packets, unsigned int n, uint64_t *bytes)
 {
-	uint16_t i;
+	return receive_copy(queue, snapshot, g, packets, n, false, bytes);
+}
 
-	for (i = 0; i < n; i++)
-		vhu_split_used(snapshot, (uint16_t)(ring->next_used + i), head[i], 0);
-	ring->next_used += n;
-	ring->next_avail += n;
+VHU_PASS unsigned int
+receive_copy_offload(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
+	const struct vhu_gathered *g, struct rte_mbuf **packets, unsigned int n, uint64_t *bytes)
+{
+	return receive_copy(queue, snapshot, g, packets, n, true, bytes);
 }
 
 static inline __attribute__((always_inline)) uint16_t
@@ -159,7 +128,8 @@ split_receive(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 {
 	struct vhu_queue *queue = vhu_queue_of(ring);
 	struct vhu_gathered g;
-	uint16_t waiting, done = 0, got = 0, old = ring->next_used;
+	unsigned int waiting, done = 0, got = 0;
+	uint16_t old = ring->next_used;
 	uint64_t bytes = 0;
 
 	if (__builtin_expect(vhu_ring_is_broken(ring) || queue->pool == NULL, 0))
@@ -173,15 +143,19 @@ split_receive(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	}
 	vhu_hint_check(snapshot->map, &ring->hint);
 	while (done < waiting) {
-		uint16_t run = waiting - done < VHU_RUN ? waiting - done : VHU_RUN;
-		uint16_t n = receive_gather(queue, snapshot, run, &g);
+		unsigned int run = waiting - done < VHU_RUN ? waiting - done : VHU_RUN;
+		unsigned int n = receive_gather(queue, snapshot, run, &g);
 
 		/* One mempool call for the run; if it fails the slow path takes what mbufs there are. */
 		if (n != 0 && rte_mempool_get_bulk(queue->pool, (void **)&packets[got], n) != 0)
 			n = 0;
 		if (n != 0) {
-			got += receive_copy(queue, snapshot, &g, &packets[got], n, offload, &bytes);
-			receive_used(ring, snapshot, g.head, n);
+			got += offload ?
+				receive_copy_offload(queue, snapshot, &g, &packets[got], n, &bytes) :
+				receive_copy_plain(queue, snapshot, &g, &packets[got], n, &bytes);
+			vhu_split_used_run(snapshot, ring->next_used, g.head, NULL, n);
+			ring->next_used += n;
+			ring->next_avail += n;
 			done += n;
 		}
 		if (n < run) {
@@ -201,7 +175,7 @@ split_receive(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		vhu_count(&ring->counters.bytes, bytes);
 		vhu_count(&ring->counters.bursts, 1);
 	}
-	return got;
+	return (uint16_t)got;
 }
 
 #endif /* VHU_NET_RECEIVE_H */

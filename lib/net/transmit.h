@@ -16,29 +16,31 @@
  */
 
 /* First pass. @return how many pairs from the front are of the common kind. */
-static inline uint16_t
+VHU_PASS unsigned int
 transmit_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
-	struct rte_mbuf **packets, uint16_t run, struct vhu_gathered *g)
+	struct rte_mbuf **packets, unsigned int run, struct vhu_gathered *g)
 {
-	struct vhu_hint hint = queue->ring.hint;
-	const uint32_t header_size = snapshot->header_size;
-	uint16_t i;
+	struct vhu_extent extent = queue->ring.hint.extent;
+	const struct vring_desc *descriptors = snapshot->descriptors;
+	const uint32_t ring_size = snapshot->size, header_size = snapshot->header_size;
+	unsigned int i;
 
 	gather_heads(&queue->ring, snapshot, run, g->head);
 	for (i = 0; i < run; i++) {
 		const struct rte_mbuf *m = packets[i];
+		uint32_t head = g->head[i], size;
 		struct vhu_descriptor d;
-		uint32_t size;
 		uint8_t *host;
 
-		if (__builtin_expect(g->head[i] >= snapshot->size || m->nb_segs != 1 ||
+		if (__builtin_expect(head >= ring_size || m->nb_segs != 1 ||
 				(m->ol_flags & VHU_TX_REQUESTS) != 0, 0))
 			break;
-		d = vhu_guest_descriptor(&snapshot->descriptors[g->head[i]]);
+		d = vhu_guest_descriptor(&descriptors[head]);
 		size = m->data_len + header_size;
-		if (vhu_descriptor_flags(d) != VRING_DESC_F_WRITE || vhu_descriptor_length(d) < size)
+		if (__builtin_expect(vhu_descriptor_flags(d) != VRING_DESC_F_WRITE ||
+				vhu_descriptor_length(d) < size, 0))
 			break;
-		host = translate_whole(snapshot, &hint, d.address, size);
+		host = gather_translate(&queue->ring, snapshot, &extent, d.address, size);
 		if (__builtin_expect(host == NULL, 0))
 			break;
 		__builtin_prefetch(host, 1);
@@ -46,7 +48,6 @@ transmit_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 		g->host[i] = host;
 		g->size[i] = size;
 	}
-	queue->ring.hint = hint;
 	return i;
 }
 
@@ -62,39 +63,51 @@ store_header(uint8_t *host, uint32_t header_size, uint64_t flags)
 		*(vhu_word2_t *)(host + 8) = 0;
 }
 
-/* Second pass over @p n gathered pairs. */
-static inline void
-transmit_copy(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
-	const struct vhu_gathered *g, struct rte_mbuf **packets, uint16_t n, const bool offload,
-	uint64_t *bytes)
+/* Second pass over @p n gathered pairs. @return bytes of frames. */
+static inline __attribute__((always_inline)) uint64_t
+transmit_copy(const struct vhu_snapshot *snapshot, const struct vhu_gathered *g,
+	struct rte_mbuf **packets, unsigned int n, const bool offload)
 {
 	const uint32_t header_size = snapshot->header_size;
-	uint16_t i;
+	uint64_t bytes = 0;
+	unsigned int i;
 
 	for (i = 0; i < n; i++) {
 		const struct rte_mbuf *m = packets[i];
+		uint8_t *host = g->host[i];
 		uint32_t size = g->size[i] - header_size;
 
-		store_header(g->host[i], header_size, offload ? vhu_offload_data_valid(m) : 0);
-		vhu_copy(g->host[i] + header_size, rte_pktmbuf_mtod(m, const uint8_t *), size);
-		*bytes += size;
+		store_header(host, header_size, offload ? vhu_offload_data_valid(m) : 0);
+		vhu_copy(host + header_size, rte_pktmbuf_mtod(m, const uint8_t *), size);
+		bytes += size;
 	}
-	for (i = 0; i < n; i++)
-		vhu_split_used(snapshot, (uint16_t)(ring->next_used + i), g->head[i], g->size[i]);
-	ring->next_used += n;
-	ring->next_avail += n;
+	return bytes;
+}
+
+VHU_PASS uint64_t
+transmit_copy_plain(const struct vhu_snapshot *snapshot, const struct vhu_gathered *g,
+	struct rte_mbuf **packets, unsigned int n)
+{
+	return transmit_copy(snapshot, g, packets, n, false);
+}
+
+VHU_PASS uint64_t
+transmit_copy_offload(const struct vhu_snapshot *snapshot, const struct vhu_gathered *g,
+	struct rte_mbuf **packets, unsigned int n)
+{
+	return transmit_copy(snapshot, g, packets, n, true);
 }
 
 /*
  * Give back the mbufs of a run: one mempool call if they are all plain and of one pool, which saves
  * the function call and the second cache line of each that rte_pktmbuf_free() would touch.
  */
-static inline void
-free_run(struct rte_mbuf **packets, uint16_t n)
+VHU_PASS void
+free_run(struct rte_mbuf **packets, unsigned int n)
 {
 	struct rte_mempool *pool = packets[0]->pool;
 	uint64_t odd = 0;
-	uint16_t i;
+	unsigned int i;
 
 	for (i = 0; i < n; i++) {
 		const struct rte_mbuf *m = packets[i];
@@ -127,7 +140,8 @@ split_transmit(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 {
 	struct vhu_queue *queue = vhu_queue_of(ring);
 	struct vhu_gathered g;
-	uint16_t done = 0, moved = 0, old = ring->next_used;
+	unsigned int done = 0, moved = 0;
+	uint16_t old = ring->next_used;
 	uint64_t bytes = 0;
 
 	if (__builtin_expect(vhu_ring_is_broken(ring) || count == 0, 0))
@@ -140,15 +154,18 @@ split_transmit(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	}
 	vhu_hint_check(snapshot->map, &ring->hint);
 	while (done < count) {
-		uint16_t run = count - done < VHU_RUN ? count - done : VHU_RUN;
-		uint16_t n;
+		unsigned int n, run = count - done < VHU_RUN ? count - done : VHU_RUN;
 
-		run = transmit_room(ring, snapshot, run);
+		run = transmit_room(ring, snapshot, (uint16_t)run);
 		if (run == 0)
 			break;
 		n = transmit_gather(queue, snapshot, &packets[done], run, &g);
 		if (n != 0) {
-			transmit_copy(ring, snapshot, &g, &packets[done], n, offload, &bytes);
+			bytes += offload ? transmit_copy_offload(snapshot, &g, &packets[done], n) :
+				transmit_copy_plain(snapshot, &g, &packets[done], n);
+			vhu_split_used_run(snapshot, ring->next_used, g.head, g.size, n);
+			ring->next_used += n;
+			ring->next_avail += n;
 			free_run(&packets[done], n);
 			done += n;
 			moved += n;
@@ -173,7 +190,7 @@ split_transmit(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		vhu_count(&ring->counters.bytes, bytes);
 		vhu_count(&ring->counters.bursts, 1);
 	}
-	return done;
+	return (uint16_t)done;
 }
 
 #endif /* VHU_NET_TRANSMIT_H */

@@ -50,10 +50,11 @@ vhu_guest_release16(void *address, uint16_t value)
 	__atomic_store_n((uint16_t *)address, value, __ATOMIC_RELEASE);
 }
 
+/** Keep the compiler from fetching again, instead of using the copy, what was copied before. */
 static inline void
-vhu_guest_store64(void *address, uint64_t value)
+vhu_guest_copied(void)
 {
-	__atomic_store_n((uint64_t *)address, value, __ATOMIC_RELAXED);
+	__asm__ volatile("" ::: "memory");
 }
 
 /** Local copy of a descriptor, in the two words in which it is loaded. */
