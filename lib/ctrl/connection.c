@@ -213,7 +213,8 @@ vhu_connection_end(struct vhu_port *port)
 static void
 attend(struct vhu_port *port)
 {
-	vhu_events_tell_overflow(port);
+	if (!vhu_events_tell_overflow(port))
+		vhu_connection_need_attention(port);
 	if (port->link != VHU_LINK_CONNECTED)
 		return;
 	if (port->stream != NULL && port->condemned)
@@ -227,8 +228,12 @@ void
 vhu_connection_attend(struct vhu_control *control)
 {
 	struct vhu_port *port;
+	unsigned int round = 0;
 
-	while ((port = TAILQ_FIRST(&control->attention)) != NULL) {
+	/* One round: a port whose events find no room stays, and is looked at in each step. */
+	TAILQ_FOREACH(port, &control->attention, attention_link)
+		round++;
+	while (round-- > 0 && (port = TAILQ_FIRST(&control->attention)) != NULL) {
 		TAILQ_REMOVE(&control->attention, port, attention_link);
 		port->in_attention = false;
 		attend(port);

@@ -52,15 +52,18 @@ schedule_delivery(struct vhu_port *port)
 	TAILQ_INSERT_TAIL(&port->control->deliveries, port, deliveries_link);
 }
 
-void
+bool
 vhu_events_tell_overflow(struct vhu_port *port)
 {
 	uint64_t lost = atomic_load_explicit(&port->events_lost, memory_order_relaxed);
 
-	if (lost > 0 && enqueue(port, VHU_EVENT_OVERFLOW, UINT16_MAX, lost)) {
-		atomic_store_explicit(&port->events_lost, 0, memory_order_relaxed);
-		schedule_delivery(port);
-	}
+	if (lost == 0)
+		return true;
+	if (!enqueue(port, VHU_EVENT_OVERFLOW, UINT16_MAX, lost))
+		return false;
+	atomic_store_explicit(&port->events_lost, 0, memory_order_relaxed);
+	schedule_delivery(port);
+	return true;
 }
 
 static void

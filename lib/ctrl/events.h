@@ -22,8 +22,8 @@ void vhu_events_free(struct vhu_port *port);
 /** Tell an event, and DEVICE_UP or DEVICE_DOWN if it makes the difference. Lock held. */
 void vhu_events_tell(struct vhu_port *port, enum vhu_event_type type, uint16_t ring,
 	uint64_t value);
-/** Tell OVERFLOW if events were lost and there is room now. Lock held. */
-void vhu_events_tell_overflow(struct vhu_port *port);
+/** Tell OVERFLOW if events were lost. Lock held. @return false: there is no room yet. */
+bool vhu_events_tell_overflow(struct vhu_port *port);
 /** Run the callbacks of all ports that wait for it. Lock held, released around each callback. */
 void vhu_events_deliver(struct vhu_control *control);
 

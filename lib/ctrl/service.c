@@ -145,9 +145,10 @@ service_unregister(struct vhu_service *service)
 	rte_service_runstate_set(service->id, 0);
 	/*
 	 * The function never blocks, so the core is out of it soon. Still mapped: a core looks only at
-	 * services that are, and would not say so otherwise.
+	 * services that are, and would not say so otherwise. If we are on that core, in another of its
+	 * services, it is out already.
 	 */
-	while (rte_service_may_be_active(service->id) == 1)
+	while (rte_lcore_id() != service->lcore && rte_service_may_be_active(service->id) == 1)
 		usleep(GRACE_PAUSE_US);
 	rte_service_map_lcore_set(service->id, service->lcore, 0);
 	rte_service_component_unregister(service->id);
