@@ -18,8 +18,6 @@
 #include <stdbool.h>
 #include <sys/queue.h>
 
-#include <rte_ring.h>
-
 #include <vhu.h>
 
 #include "ctrl/control.h"
@@ -27,6 +25,8 @@
 #include "net/net.h"
 #include "sock/endpoint.h"
 #include "sock/stream.h"
+
+struct rte_ring;
 
 enum vhu_link {
 	VHU_LINK_IDLE,
