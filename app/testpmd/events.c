@@ -36,10 +36,9 @@ tell(FILE *out, const struct kept_event *entry)
 {
 	const struct vhu_event *event = &entry->event;
 
-	fprintf(out, "port %u: ", entry->port);
+	fprintf(out, "port %u: %s", entry->port, vhu_event_name(event->type));
 	if (event->ring != UINT16_MAX)
-		fprintf(out, "ring %u: ", event->ring);
-	fputs(vhu_event_name(event->type), out);
+		fprintf(out, " %u", event->ring);
 	if (event->type == VHU_EVENT_FEATURES)
 		fprintf(out, " 0x%" PRIx64, event->value);
 	else if (event->type == VHU_EVENT_RING_BROKEN)

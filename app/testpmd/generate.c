@@ -12,8 +12,8 @@
 #include "generate.h"
 
 /* Documentation addresses (RFC 2544 benchmarks) and the discard port. */
-#define SOURCE_ADDRESS RTE_IPV4(198, 18, 0, 1)
-#define TARGET_ADDRESS RTE_IPV4(198, 18, 0, 2)
+#define SOURCE_ADDRESS RTE_IPV4(198u, 18, 0, 1)
+#define TARGET_ADDRESS RTE_IPV4(198u, 18, 0, 2)
 #define TARGET_PORT 9
 #define FIRST_SOURCE_PORT 1024
 #define PAYLOAD_BYTE 0x5a

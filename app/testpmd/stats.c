@@ -179,6 +179,7 @@ void
 stats_period_end(FILE *out)
 {
 	double now = now_seconds();
+	int decimals = settings.stats_period >= 1 ? 0 : 2;
 
 	PORT_FOREACH(port) {
 		struct look *look = &looks[port->id];
@@ -188,9 +189,9 @@ stats_period_end(FILE *out)
 			continue; /* attached within the period */
 		stats_read(port, &totals);
 		stats_rates(&look->totals, &totals, now - look_time, &rates);
-		fprintf(out, "%5.4g s  port %u  rx %.2f Mpps  tx %.2f Mpps  %.2f Gbit/s  "
-			"drops %llu  %.0f cycles/packet\n", now - begin_time, port->id,
-			rates.rx_mpps,
+		fprintf(out, "%6.*f s  port %u  rx %.2f Mpps  tx %.2f Mpps  %.2f Gbit/s  "
+			"drops %llu  %.0f cycles/packet\n", decimals,
+			now - begin_time, port->id, rates.rx_mpps,
 			rates.tx_mpps, rates.rx_gbps + rates.tx_gbps,
 			(unsigned long long)rates.drops, rates.cycles_per_packet);
 		keep_sample(now - begin_time, port, &rates);
