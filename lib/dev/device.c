@@ -178,7 +178,7 @@ vhu_device_check_broken(struct vhu_device *device)
 		vhu_ring_tell_broken(device, ring);
 		if (!ring->broken_told || ring->published == NULL)
 			continue;
-		/* Not needed, bursts look at the mark themselves: so no harm if there is no memory. */
+		/* Bursts look at the mark themselves: no harm if there is no memory to park. */
 		bin = vhu_bin_new(device);
 		if (bin == NULL)
 			continue;

@@ -48,13 +48,13 @@ struct vhu_executor {
 /** What a device asks of its surroundings. All are called on the control thread. */
 struct vhu_device_ops {
 	/**
-	 * Send a reply. The message and its descriptors (to be closed after sending) are the callee's
-	 * to copy or send before it returns. Errors are the connection's business.
+	 * Send a reply. The message and its descriptors (to be closed after sending) are the
+	 * callee's to copy or send before it returns. Errors are the connection's business.
 	 */
 	void (*send)(void *owner, struct vhu_message *reply);
 	/** The message that made the device busy has been answered: the next may be read. */
 	void (*answered)(void *owner);
-	/** The peer broke the protocol beyond repair: close the connection (later, not inside this call). */
+	/** The peer broke the protocol beyond repair: close the connection, after this call. */
 	void (*hang_up)(void *owner);
 	/** Something happened. @p ring is UINT16_MAX unless the type is RING_*. */
 	void (*event)(void *owner, enum vhu_event_type type, uint16_t ring, uint64_t value);
@@ -65,9 +65,12 @@ struct vhu_device_ops {
 	int (*specialise)(void *owner, uint16_t ring, struct vhu_snapshot *snapshot);
 	/** The ring's kick descriptor changed (-1: none); not owned by the callee. May be NULL. */
 	void (*kick_changed)(void *owner, uint16_t ring, int kick_fd);
-	/** Copy @p size bytes of the device configuration space from @p offset. @return 0 or -errno. May be NULL: no CONFIG. */
+	/**
+	 * Copy @p size bytes of the device configuration space from @p offset. @return 0 or -errno.
+	 * May be NULL: CONFIG is not offered then.
+	 */
 	int (*get_config)(void *owner, uint32_t offset, void *data, uint32_t size);
-	/** NET_SET_MTU. @return 0 or -errno. May be NULL. */
+	/** NET_SET_MTU. @return 0 or -errno. May be NULL: NET_MTU is not offered then. */
 	int (*set_mtu)(void *owner, uint64_t mtu);
 };
 
@@ -76,14 +79,15 @@ struct vhu_device_config {
 	const struct vhu_device_ops *ops;
 	void *owner;                 /**< handed to ops */
 	uint64_t features;           /**< virtio features to offer (bit 30 is added) */
-	uint64_t protocol_features;  /**< of those the engine serves, which to offer (see vhu_device_protocol_features()) */
+	uint64_t protocol_features;  /**< which to offer of vhu_device_protocol_features() */
 	uint16_t ring_count;         /**< 1 ... 256 */
 	uint16_t queue_num;          /**< what GET_QUEUE_NUM answers */
-	struct vhu_ring **rings;     /**< ring_count pointers, the lcore sides; kept by the caller as long as the device */
+	/** The lcore sides: ring_count pointers, kept by the caller as long as the device. */
+	struct vhu_ring **rings;
 	struct vhu_executor *executor;
 	struct vhu_grace_domain *domain;
 	bool populate;               /**< fault memory in */
-	bool legacy;                 /**< serve drivers without VERSION_1 (same byte order as ours) */
+	bool legacy;                 /**< serve drivers without VERSION_1, of our byte order */
 };
 
 /** Protocol features that the engine serves. */
@@ -106,14 +110,15 @@ bool vhu_device_busy(const struct vhu_device *device);
 
 /**
  * The connection is gone: park and stop all rings, forget the negotiation, unmap memory after the
- * grace period. @p then is called on the control thread when nothing is left (maybe before this returns).
+ * grace period. @p then is called on the control thread when nothing is left, maybe before this
+ * returns; it may free the device.
  */
 void vhu_device_disconnect(struct vhu_device *device, void (*then)(void *owner));
 
 /** Free a device that is disconnected and not busy. */
 void vhu_device_free(struct vhu_device *device);
 
-/** Look for rings that lcores broke: log, err descriptor, event. Call when vhu_rings_broken moved. */
+/** Look for rings that lcores broke: log, descriptor, event. For when vhu_rings_broken moved. */
 void vhu_device_check_broken(struct vhu_device *device);
 
 /** For information. */
@@ -123,7 +128,8 @@ const struct vhu_map *vhu_device_map(const struct vhu_device *device);
 void vhu_device_counts(const struct vhu_device *device, uint64_t *messages, uint64_t *refusals,
 	char last_refusal[VHU_REASON_SIZE]);
 /** Fills all of @p info. */
-void vhu_device_ring_info(const struct vhu_device *device, uint16_t ring, struct vhu_queue_info *info);
+void vhu_device_ring_info(const struct vhu_device *device, uint16_t ring,
+	struct vhu_queue_info *info);
 /** Started, enabled and not broken. */
 bool vhu_device_ring_running(const struct vhu_device *device, uint16_t ring);
 

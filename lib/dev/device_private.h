@@ -170,7 +170,7 @@ void vhu_ring_swap(struct vhu_device_ring *ring, struct vhu_published *published
  * On failure nothing is left behind.
  */
 struct vhu_verdict vhu_rings_build(struct vhu_device *device, struct vhu_map *map, bool enabling);
-/** Publish what vhu_rings_build() made, park all others; mark rings whose memory is gone as lost. */
+/** Publish what vhu_rings_build() made, park all others; mark as lost those without memory. */
 void vhu_rings_commit(struct vhu_device *device, const struct vhu_map *map, struct vhu_bin *bin);
 /** Started, not broken: it may not lose its memory and a snapshot of it can be made. */
 bool vhu_ring_alive(const struct vhu_device_ring *ring);

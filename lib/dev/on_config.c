@@ -29,8 +29,8 @@ vhu_on_get_config(struct vhu_device *device, struct vhu_message *m, struct vhu_m
 	rc = device->config.ops->get_config(device->config.owner, asked->offset, config->data,
 		asked->size);
 	if (rc != 0)
-		return vhu_refuse(VHU_REFUSE, "%u bytes at offset %u cannot be read: %s", asked->size,
-			asked->offset, strerror(-rc));
+		return vhu_refuse(VHU_REFUSE, "%u bytes at offset %u cannot be read: %s",
+			asked->size, asked->offset, strerror(-rc));
 	reply->size = offsetof(struct vhu_wire_config, data) + asked->size;
 	return vhu_accept();
 }

@@ -131,7 +131,7 @@ replace_kick(struct vhu_device *device, struct vhu_device_ring *ring, int fd)
 		close(old);
 }
 
-/* What a ring needs before it may start. @return in @p next what is to be published, if anything. */
+/* What a ring needs before it may start. In @p next: what is to be published, if anything. */
 static struct vhu_verdict
 prepare_start(struct vhu_device *device, struct vhu_device_ring *ring, uint16_t *next_used,
 	struct vhu_published **next)
@@ -141,8 +141,8 @@ prepare_start(struct vhu_device *device, struct vhu_device_ring *ring, uint16_t 
 
 	*next = NULL;
 	if (ring->size == 0)
-		return vhu_refuse(VHU_REFUSE_FAULT, "ring %u has no size, SET_VRING_NUM comes first",
-			ring->index);
+		return vhu_refuse(VHU_REFUSE_FAULT,
+			"ring %u has no size, SET_VRING_NUM comes first", ring->index);
 	if (!ring->addressed)
 		return vhu_refuse(VHU_REFUSE_FAULT,
 			"ring %u has no addresses, SET_VRING_ADDR comes first", ring->index);
@@ -185,7 +185,7 @@ vhu_on_set_vring_kick(struct vhu_device *device, struct vhu_message *m, struct v
 	ring->broken_told = false;
 	replace_kick(device, ring, vhu_message_take_fd(m, 0));
 	vhu_ring_swap(ring, next, NULL);
-	/* A notification may have been lost with the connection before: one too many does no harm. */
+	/* One may have been lost with the connection before: one too many does no harm. */
 	vhu_event_signal(ring->call_fd);
 	vhu_ring_tell(device, ring, VHU_EVENT_RING_STARTED, ring->size);
 	return verdict;

@@ -79,8 +79,9 @@ vhu_ring_build(struct vhu_device *device, const struct vhu_device_ring *ring, st
 		rc = device->config.ops->specialise(device->config.owner, ring->index,
 			&published->snapshot);
 		if (rc != 0)
-			*verdict = vhu_refuse(VHU_REFUSE, "ring %u cannot run with these features: %s",
-				ring->index, strerror(-rc));
+			*verdict = vhu_refuse(VHU_REFUSE,
+				"ring %u cannot run with these features: %s", ring->index,
+				strerror(-rc));
 	}
 	if (verdict->severity != VHU_ACCEPT) {
 		free(published);
@@ -168,8 +169,8 @@ vhu_rings_commit(struct vhu_device *device, const struct vhu_map *map, struct vh
 		struct vhu_snapshot probe;
 
 		/*
-		 * Without a successor a ring is parked: its memory is gone or an lcore broke it. Nobody
-		 * may keep the old map.
+		 * Without a successor a ring is parked: its memory is gone or an lcore broke it.
+		 * Nobody may keep the old map.
 		 */
 		vhu_ring_swap(ring, ring->next, bin);
 		if (ring->next == NULL && ring->started &&

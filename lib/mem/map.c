@@ -88,8 +88,8 @@ vhu_map_of(struct vhu_region *const *regions, uint32_t count, struct vhu_verdict
 	uint32_t i;
 
 	if (count > VHU_MAX_MEM_SLOTS) {
-		*verdict = vhu_refuse(VHU_REFUSE, "%u memory regions, at most %u are allowed", count,
-			VHU_MAX_MEM_SLOTS);
+		*verdict = vhu_refuse(VHU_REFUSE, "%u memory regions, at most %u are allowed",
+			count, VHU_MAX_MEM_SLOTS);
 		return NULL;
 	}
 	map = map_allocate(count);
@@ -127,8 +127,8 @@ vhu_map_with(const struct vhu_map *map, struct vhu_region *region, struct vhu_ve
 	struct vhu_region *regions[VHU_MAX_MEM_SLOTS];
 
 	if (map->count >= VHU_MAX_MEM_SLOTS) {
-		*verdict = vhu_refuse(VHU_REFUSE, "all %u memory slots are in use, remove one first",
-			VHU_MAX_MEM_SLOTS);
+		*verdict = vhu_refuse(VHU_REFUSE,
+			"all %u memory slots are in use, remove one first", VHU_MAX_MEM_SLOTS);
 		return NULL;
 	}
 	if (map->count != 0)

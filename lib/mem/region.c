@@ -38,8 +38,9 @@ check_ranges(const struct vhu_wire_region *wire)
 			PRIx64 " bytes reaches beyond 64 bits", wire->user_address, wire->size);
 	if (range_wraps(wire->file_offset, wire->size) ||
 	    wire->file_offset + wire->size > INT64_MAX)
-		return vhu_refuse(VHU_REFUSE_FAULT, "region of 0x%" PRIx64 " bytes at file offset 0x%"
-			PRIx64 " reaches beyond any file", wire->size, wire->file_offset);
+		return vhu_refuse(VHU_REFUSE_FAULT, "region of 0x%" PRIx64
+			" bytes at file offset 0x%" PRIx64 " reaches beyond any file", wire->size,
+			wire->file_offset);
 	return vhu_accept();
 }
 

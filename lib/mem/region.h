@@ -28,10 +28,10 @@ struct vhu_region {
 	uint8_t *host;          /**< first byte of the region in this process */
 	void *mapping;          /**< what mmap returned: host aligned down to a page of the file */
 	uint64_t mapping_size;
-	uint64_t device;        /**< st_dev and st_ino: two regions are the same memory if these and */
-	uint64_t inode;         /**< offset, size and addresses agree */
+	uint64_t device;        /**< st_dev and st_ino: two regions are the same memory if */
+	uint64_t inode;         /**< these, offset, size and addresses agree */
 	unsigned int references; /**< control thread only */
-	unsigned int repeats;   /**< control thread only: times it was added again, and not removed yet */
+	unsigned int repeats;   /**< control thread only: added again so often, and not removed */
 	int fd;                 /**< open until mapped, -1 afterwards; owned */
 };
 

@@ -41,6 +41,7 @@ struct rig {
 	struct vhu_grace_domain domain;
 	struct vhu_executor executor;
 	bool defer_jobs;
+	bool legacy;            /* for rig_new_device() */
 	struct vhu_job *jobs;
 	unsigned int jobs_run;
 	int memory;             /* memfd of RIG_MEMORY bytes */
@@ -201,6 +202,7 @@ rig_new_device(void)
 		.rings = rig.ring_pointers,
 		.executor = &rig.executor,
 		.domain = &rig.domain,
+		.legacy = rig.legacy,
 	};
 
 	rig.device = vhu_device_new(&config);
@@ -285,6 +287,17 @@ rig_teardown(void **state)
 	close(rig.memory);
 	assert_int_equal(unit_open_fds(), rig.fds_before);
 	return 0;
+}
+
+/** Begin again with a device that is configured anew. */
+static inline void
+rig_renew_device(void)
+{
+	vhu_device_disconnect(rig.device, rig_left);
+	assert_int_equal(rig.left, 1);
+	vhu_device_free(rig.device);
+	rig.left = 0;
+	rig_new_device();
 }
 
 /** Deliver a message. The descriptors become the device's. */

@@ -164,7 +164,7 @@ send_with_surplus(uint32_t request, uint32_t size, unsigned int fd_count)
 	assert_false(vhu_device_busy(rig.device));
 }
 
-/* Every request, every size that matters, every number of descriptors; teardown takes the census. */
+/* Every request, every size that matters, every number of descriptors; teardown counts. */
 static void
 no_descriptor_leaks_whatever_comes_with_a_message(void **state)
 {

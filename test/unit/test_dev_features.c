@@ -38,6 +38,16 @@ features_without_version_1_are_refused_and_with_it_accepted_later(void **state)
 }
 
 static void
+features_without_version_1_are_accepted_by_a_device_for_legacy_drivers(void **state)
+{
+	(void)state;
+	rig.legacy = true;
+	rig_renew_device();
+	assert_int_equal(rig_u64(VHU_SET_FEATURES, RIG_PROTOCOL), 0);
+	assert_int_equal(vhu_device_features(rig.device), RIG_PROTOCOL);
+}
+
+static void
 features_event_comes_on_change_only(void **state)
 {
 	(void)state;
@@ -135,12 +145,9 @@ what_has_no_operation_is_not_offered(void **state)
 	uint64_t features;
 
 	(void)state;
-	vhu_device_disconnect(rig.device, rig_left);
-	vhu_device_free(rig.device);
-	rig.left = 0;
 	rig.ops.get_config = NULL;
 	rig.ops.set_mtu = NULL;
-	rig_new_device();
+	rig_renew_device();
 	features = ask(VHU_GET_PROTOCOL_FEATURES);
 	assert_int_equal(features & VHU_BIT(VHU_PROTOCOL_CONFIG), 0);
 	assert_int_equal(features & VHU_BIT(VHU_PROTOCOL_NET_MTU), 0);
@@ -282,6 +289,7 @@ main(void)
 		RIG_TEST(get_features_offers_what_was_configured_and_bit_30),
 		RIG_TEST(features_not_offered_are_refused),
 		RIG_TEST(features_without_version_1_are_refused_and_with_it_accepted_later),
+		RIG_TEST(features_without_version_1_are_accepted_by_a_device_for_legacy_drivers),
 		RIG_TEST(features_event_comes_on_change_only),
 		RIG_TEST(features_may_be_repeated_but_not_changed_while_a_ring_is_started),
 		RIG_TEST(features_without_bit_30_enable_all_rings),
