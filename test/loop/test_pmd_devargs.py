@@ -106,7 +106,9 @@ def test_socket_exists_at_probe_with_its_mode_and_goes_with_the_port(path):
     ("features-off=0x20000000", {29: False, 15: True}),
 ])
 def test_switches_decide_which_features_the_guest_is_offered(switch, bits, path):
-    with start(f",iface={path},{switch}"):
+    with start(f",iface={path},{switch}") as testpmd:
         process.wait_until(lambda: traffic.listens(path), 20, f"somebody to listen on {path}")
         offered = traffic.offered_features(path)
+        testpmd.write("quit\n")
+        testpmd.finish(30)
     assert {bit: bool(offered >> bit & 1) for bit in bits} == bits
