@@ -62,7 +62,8 @@ main(int argc, char **argv)
 		return EXIT_FAILURE;
 	}
 	if (argc - used != 2) {
-		fprintf(stderr, "vhu-echo: exactly one socket path is needed after '--': see --help\n");
+		fprintf(stderr,
+			"vhu-echo: exactly one socket path is needed after '--': see --help\n");
 		return EXIT_FAILURE;
 	}
 	signal(SIGINT, stop);

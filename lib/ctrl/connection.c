@@ -64,7 +64,8 @@ device_send(void *owner, struct vhu_message *reply)
 	if (port->stream == NULL)
 		vhu_message_close(reply);
 	else
-		vhu_stream_send(port->stream, reply); /* a failure ends the stream, which tells us */
+		/* a failure ends the stream, which tells us */
+		vhu_stream_send(port->stream, reply);
 }
 
 static void
@@ -175,7 +176,8 @@ vhu_connection_begin(void *owner, int fd)
 	port->lost[0] = '\0';
 	port->connections++;
 	port->mtu = port->options.mtu;
-	vhu_log(VHU_LOG_NOTICE, port->name, VHU_LOG_NO_RING, "front-end connected (%s)", port->path);
+	vhu_log(VHU_LOG_NOTICE, port->name, VHU_LOG_NO_RING, "front-end connected (%s)",
+		port->path);
 	vhu_events_tell(port, VHU_EVENT_CONNECTED, UINT16_MAX, 0);
 	vhu_device_connect(port->device);
 }
@@ -193,7 +195,8 @@ left(void *owner)
 	vhu_control_changed();
 	if (DETACHED(port))
 		return;
-	vhu_log(VHU_LOG_NOTICE, port->name, VHU_LOG_NO_RING, "front-end disconnected: %s", port->lost);
+	vhu_log(VHU_LOG_NOTICE, port->name, VHU_LOG_NO_RING, "front-end disconnected: %s",
+		port->lost);
 	vhu_endpoint_resume(port->endpoint);
 }
 

@@ -9,9 +9,9 @@
  * @file
  * Connections: what ties endpoint, stream and device of a port together.
  *
- * Streams and devices call back from the middle of their own work, where ending the connection would
- * pull the ground from under them. So whatever ends one only marks the port, and the end of the step
- * attends to it.
+ * Streams and devices call back from the middle of their own work, where ending the connection
+ * would pull the ground from under them. So whatever ends one only marks the port, and the end of
+ * the step attends to it.
  */
 
 #include "ctrl/port.h"
@@ -27,7 +27,10 @@ void vhu_connection_need_attention(struct vhu_port *port);
 void vhu_connection_attend(struct vhu_control *control);
 /** Look for rings that lcores broke, in all ports. */
 void vhu_connection_check_broken(struct vhu_control *control);
-/** Close the stream, if there is one, and let the device wind down; the link is IDLE afterwards or later. */
+/**
+ * Close the stream, if there is one, and let the device wind down; the link is IDLE afterwards or
+ * later.
+ */
 void vhu_connection_end(struct vhu_port *port);
 
 #endif /* VHU_CTRL_CONNECTION_H */

@@ -128,7 +128,8 @@ control_start(void)
 		control->worker = vhu_worker_start(control->loop);
 	if (control->worker == NULL) {
 		control_free(control);
-		return vhu_error(ENOMEM, "out of memory, descriptors or threads for the control loop");
+		return vhu_error(
+			ENOMEM, "out of memory, descriptors or threads for the control loop");
 	}
 	error = vhu_service_start(control);
 	if (error != 0) {
@@ -181,8 +182,8 @@ stopper_main(void *argument)
 }
 
 /*
- * The last port was destroyed in a callback. The loop cannot wait for its own end, so a thread of its own
- * does; should there be none to have, the context idles until the next port comes and goes.
+ * The last port was destroyed in a callback. The loop cannot wait for its own end, so a thread of
+ * its own does; should there be none to have, the context idles until the next port comes and goes.
  */
 static void
 stop_from_loop(struct vhu_control *control)

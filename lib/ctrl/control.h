@@ -12,11 +12,11 @@
  * It owns the loop, the grace domain and the worker, and one lock under which all sockets and
  * devices live. A *step* waits without the lock, serves with it, and then delivers callbacks
  * without it again. Whoever steps takes the `stepping` token, so that steps never overlap: normally
- * that is the control loop (ctrl/service.h), and in vhu_port_destroy() the caller itself when the loop
- * does not run (a service core that the application has stopped already, or a callback).
+ * that is the control loop (ctrl/service.h), and in vhu_port_destroy() the caller itself when the
+ * loop does not run (a service core that the application has stopped already, or a callback).
  *
- * The context starts with the first port and stops with the last. It never stops while a callback is
- * being delivered, since the callback may create a port.
+ * The context starts with the first port and stops with the last. It never stops while a callback
+ * is being delivered, since the callback may create a port.
  */
 
 #include <pthread.h>
@@ -43,8 +43,10 @@ struct vhu_control {
 	struct vhu_port_list ports;      /**< all that the application holds */
 	struct vhu_port_list attention;  /**< ports with work for the end of this step */
 	struct vhu_port_list deliveries; /**< ports with events for their callback */
-	unsigned int port_count;         /**< ports that exist, those being created or destroyed included */
-	unsigned int waiting;            /**< continuations that wait for lcores, after the last step */
+	/** ports that exist, those being created or destroyed included */
+	unsigned int port_count;
+	/** continuations that wait for lcores, after the last step */
+	unsigned int waiting;
 	uint32_t rings_broken;           /**< vhu_rings_broken when last looked at */
 	struct vhu_port *delivering;     /**< whose callback runs now, without the lock */
 	bool stepping;                   /**< somebody is in a step */
@@ -60,8 +62,8 @@ void vhu_control_wait(unsigned int milliseconds);
 void vhu_control_changed(void);
 
 /**
- * The context, started if need be, with one port more. Lock held (released while another thread stops
- * the former context).
+ * The context, started if need be, with one port more. Lock held (released while another thread
+ * stops the former context).
  * @return 0 or a negative errno with its sentence kept.
  */
 int vhu_control_hold(struct vhu_control **control);

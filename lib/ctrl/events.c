@@ -88,8 +88,8 @@ tell_one(struct vhu_port *port, enum vhu_event_type type, uint16_t ring, uint64_
 }
 
 /*
- * Whether a ring runs is taken from what was told, not from the device: a ring that an lcore broke this
- * moment must not show in DEVICE_DOWN before RING_BROKEN.
+ * Whether a ring runs is taken from what was told, not from the device: a ring that an lcore broke
+ * this moment must not show in DEVICE_DOWN before RING_BROKEN.
  */
 static void
 follow(uint8_t *told, enum vhu_event_type type)
@@ -152,8 +152,8 @@ deliver_port(struct vhu_control *control, struct vhu_port *port)
 	control->delivering = port;
 	vhu_control_unlock();
 	/*
-	 * Whoever sets `detached` waits until we are done with this port, or is a callback below: so
-	 * it cannot be freed, and the callback's owner sees none begin after vhu_port_destroy().
+	 * Whoever sets `detached` waits until we are done with this port, or is a callback below:
+	 * so it cannot be freed, and the callback's owner sees none begin after vhu_port_destroy().
 	 */
 	while (budget-- > 0 && !atomic_load_explicit(&port->detached, memory_order_acquire) &&
 			rte_ring_sc_dequeue_elem(port->events, &event, sizeof(event)) == 0)

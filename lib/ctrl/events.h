@@ -9,9 +9,9 @@
  * @file
  * Events of ports: one bounded ring per port, filled by the control side in order.
  *
- * With a callback the control loop itself drains the ring at the end of each step, without the lock;
- * otherwise the application does. Either way an event that finds the ring full is counted, and
- * OVERFLOW takes the first place that becomes free.
+ * With a callback the control loop itself drains the ring at the end of each step, without the
+ * lock; otherwise the application does. Either way an event that finds the ring full is counted,
+ * and OVERFLOW takes the first place that becomes free.
  */
 
 #include "ctrl/port.h"

@@ -17,7 +17,8 @@ vhu_fifo_new(const char *name, unsigned int element_size, unsigned int count)
 
 	if (size < 0)
 		return NULL;
-	fifo = aligned_alloc(RTE_CACHE_LINE_SIZE, RTE_ALIGN_CEIL((size_t)size, RTE_CACHE_LINE_SIZE));
+	fifo = aligned_alloc(
+		RTE_CACHE_LINE_SIZE, RTE_ALIGN_CEIL((size_t)size, RTE_CACHE_LINE_SIZE));
 	if (fifo == NULL)
 		return NULL;
 	if (rte_ring_init(fifo, name, count,

@@ -9,13 +9,13 @@
  * @file
  * Fifos: single-producer single-consumer rte_rings in ordinary memory.
  *
- * rte_ring_create() would take a memzone and a process-wide name for each; a port needs neither, and
- * a process may have hundreds of ports.
+ * rte_ring_create() would take a memzone and a process-wide name for each; a port needs neither,
+ * and a process may have hundreds of ports.
  */
 
 /*
- * The variant of rte_ring with C11 atomics: as fast with one producer and one consumer, and a thread
- * sanitizer understands it. Nobody may have included the other one before.
+ * The variant of rte_ring with C11 atomics: as fast with one producer and one consumer, and a
+ * thread sanitizer understands it. Nobody may have included the other one before.
  */
 #if defined(_RTE_RING_H_) && !defined(RTE_USE_C11_MEM_MODEL)
 #error "include ctrl/fifo.h before rte_ring.h"

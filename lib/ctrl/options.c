@@ -43,10 +43,11 @@ check_path(const char *path)
 		return vhu_error(EINVAL, "no socket path is given: set vhu_port_options.path");
 	if (strlen(path) >= VHU_PATH_SIZE)
 		return vhu_error(ENAMETOOLONG,
-			"socket path of %zu bytes is too long: at most %d are allowed", strlen(path),
-			VHU_PATH_SIZE - 1);
+			"socket path of %zu bytes is too long: at most %d are allowed",
+			strlen(path), VHU_PATH_SIZE - 1);
 	if (path[strlen(path) - 1] == '/')
-		return vhu_error(EINVAL, "socket path '%s' ends in '/': name a file in a directory", path);
+		return vhu_error(
+			EINVAL, "socket path '%s' ends in '/': name a file in a directory", path);
 	return 0;
 }
 
@@ -56,12 +57,13 @@ check_name(const char *name)
 	if (name == NULL)
 		return 0;
 	if (name[0] == '\0' || strlen(name) >= VHU_NAME_SIZE)
-		return vhu_error(EINVAL, "port name of %zu bytes: 1 to %d are allowed", strlen(name),
-			VHU_NAME_SIZE - 1);
+		return vhu_error(EINVAL, "port name of %zu bytes: 1 to %d are allowed",
+			strlen(name), VHU_NAME_SIZE - 1);
 	for (const char *c = name; *c != '\0'; c++) {
 		if (!is_name_character(*c))
 			return vhu_error(EINVAL,
-				"port name '%s': only letters, digits and . _ - : + @ are allowed", name);
+				"port name '%s': only letters, digits and . _ - : + @ are allowed",
+				name);
 	}
 	return 0;
 }
@@ -74,13 +76,15 @@ check_socket(const struct vhu_port_options *options)
 			"role %d is unknown: VHU_ROLE_SERVER (%d) and VHU_ROLE_CLIENT (%d) are allowed",
 			(int)options->role, VHU_ROLE_SERVER, VHU_ROLE_CLIENT);
 	if (options->socket_mode > MODE_MAX)
-		return vhu_error(EINVAL, "socket mode 0%o: 0 to 0%o are allowed", options->socket_mode,
-			MODE_MAX);
+		return vhu_error(EINVAL, "socket mode 0%o: 0 to 0%o are allowed",
+			options->socket_mode, MODE_MAX);
 	if (options->socket_uid < -1 || options->socket_uid > ID_MAX)
-		return vhu_error(EINVAL, "socket owner %lld: 0 to %u are allowed, -1 leaves it alone",
+		return vhu_error(EINVAL,
+			"socket owner %lld: 0 to %u are allowed, -1 leaves it alone",
 			(long long)options->socket_uid, ID_MAX);
 	if (options->socket_gid < -1 || options->socket_gid > ID_MAX)
-		return vhu_error(EINVAL, "socket group %lld: 0 to %u are allowed, -1 leaves it alone",
+		return vhu_error(EINVAL,
+			"socket group %lld: 0 to %u are allowed, -1 leaves it alone",
 			(long long)options->socket_gid, ID_MAX);
 	if (options->reconnect_min_ms < 1 || options->reconnect_max_ms > RECONNECT_MAX_MS ||
 			options->reconnect_min_ms > options->reconnect_max_ms)
@@ -103,8 +107,8 @@ vhu_options_check(const struct vhu_port_options *options)
 	if (error != 0)
 		return error;
 	if (options->queue_pairs < 1 || options->queue_pairs > VHU_MAX_QUEUE_PAIRS)
-		return vhu_error(EINVAL, "%u queue pairs: 1 to %d are allowed", options->queue_pairs,
-			VHU_MAX_QUEUE_PAIRS);
+		return vhu_error(EINVAL, "%u queue pairs: 1 to %d are allowed",
+			options->queue_pairs, VHU_MAX_QUEUE_PAIRS);
 	if (options->mtu != 0 && options->mtu < MTU_MIN)
 		return vhu_error(EINVAL, "MTU of %u bytes: %d to %d are allowed, 0 offers none",
 			options->mtu, MTU_MIN, UINT16_MAX);

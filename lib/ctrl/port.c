@@ -20,8 +20,8 @@
 /*
  * What the guest and the front-end settle between themselves. A vhost-user front-end serves the
  * control queue itself (QEMU in virtio-net, DPDK in virtio-user) and needs nothing of us, but some
- * pass on to the guest only what the back-end offers. GUEST_ANNOUNCE would be one of them, but promises
- * announcements after migration, which nobody would make.
+ * pass on to the guest only what the back-end offers. GUEST_ANNOUNCE would be one of them, but
+ * promises announcements after migration, which nobody would make.
  */
 #define FRONT_END_FEATURES \
 	(VHU_BIT(VIRTIO_NET_F_CTRL_VQ) | VHU_BIT(VIRTIO_NET_F_CTRL_RX) | \
@@ -113,7 +113,8 @@ open_endpoint(struct vhu_port *port)
 	char text[VHU_REASON_SIZE];
 	int error;
 
-	error = vhu_endpoint_open(port->control->loop, &config, &port->endpoint, text, sizeof(text));
+	error = vhu_endpoint_open(
+		port->control->loop, &config, &port->endpoint, text, sizeof(text));
 	if (error != 0)
 		return vhu_error(-error, "%s", text);
 	return 0;
@@ -232,7 +233,10 @@ vhu_port_create(const struct vhu_port_options *options, struct vhu_port **port)
 	return error;
 }
 
-/* Lock held. Nothing of the port is in use on the control side afterwards, but perhaps its callback. */
+/*
+ * Lock held. Nothing of the port is in use on the control side afterwards, but perhaps its
+ * callback.
+ */
 static void
 wind_down(struct vhu_port *port)
 {

@@ -10,8 +10,8 @@
  * Ports, from the inside: what belongs to one socket and the device behind it.
  *
  * A port's link to its front-end goes round: IDLE (the endpoint listens or tries to connect),
- * CONNECTED (a stream feeds the device), LEAVING (the stream is gone or condemned, the device winds down),
- * IDLE again.
+ * CONNECTED (a stream feeds the device), LEAVING (the stream is gone or condemned, the device winds
+ * down), IDLE again.
  */
 
 #include <stdatomic.h>
@@ -69,13 +69,18 @@ struct vhu_port {
 	uint64_t connections;
 	uint16_t mtu;
 
-	/** Events: the control side enqueues under the lock; dequeued by one thread, see events.h. */
+	/**
+	 * Events: the control side enqueues under the lock; dequeued by one thread, see events.h.
+	 */
 	struct rte_ring *events;
 	uint64_t sequence;               /**< of the last event */
 	_Atomic(uint64_t) events_lost;   /**< control: writes; the thread that drains: looks */
-	uint8_t told[VHU_PORT_RINGS];    /**< VHU_TOLD_*: state of each ring according to its events */
+	/** VHU_TOLD_*: state of each ring according to its events */
+	uint8_t told[VHU_PORT_RINGS];
 	uint16_t pairs_running;
-	/** The application gave the port up: no callback any more. Set under the lock, read without. */
+	/**
+	 * The application gave the port up: no callback any more. Set under the lock, read without.
+	 */
 	atomic_bool detached;
 	bool free_after_delivery;        /**< destroyed in its own callback */
 };

@@ -17,7 +17,9 @@
 #include "ctrl/service.h"
 #include "obs/log.h"
 
-/** A service core calls in a tight loop; a system call per call would disturb its other services. */
+/**
+ * A service core calls in a tight loop; a system call per call would disturb its other services.
+ */
 #define SERVICE_INTERVAL_US 10
 /** Pause of the thread while it waits for lcores to leave a burst: about the time of one. */
 #define GRACE_PAUSE_US 50
@@ -122,7 +124,8 @@ vhu_service_start(struct vhu_control *control)
 		if (error == 0) {
 			service->is_service = true;
 			vhu_log(VHU_LOG_INFO, NULL, VHU_LOG_NO_RING,
-				"control loop runs as service %u on lcore %u", service->id, service->lcore);
+				"control loop runs as service %u on lcore %u", service->id,
+				service->lcore);
 			return 0;
 		}
 		vhu_log(VHU_LOG_WARNING, NULL, VHU_LOG_NO_RING,
@@ -144,9 +147,9 @@ service_unregister(struct vhu_service *service)
 	rte_service_component_runstate_set(service->id, 0);
 	rte_service_runstate_set(service->id, 0);
 	/*
-	 * The function never blocks, so the core is out of it soon. Still mapped: a core looks only at
-	 * services that are, and would not say so otherwise. If we are on that core, in another of its
-	 * services, it is out already.
+	 * The function never blocks, so the core is out of it soon. Still mapped: a core looks only
+	 * at services that are, and would not say so otherwise. If we are on that core, in another
+	 * of its services, it is out already.
 	 */
 	while (rte_lcore_id() != service->lcore && rte_service_may_be_active(service->id) == 1)
 		usleep(GRACE_PAUSE_US);

@@ -9,8 +9,8 @@
  * @file
  * Telemetry: /vhu/list, /vhu/port, /vhu/rings, /vhu/memory and /vhu/stats of dpdk-telemetry.py.
  *
- * The handlers run on the telemetry thread and stay registered (DPDK cannot take them back); without
- * ports they answer that there are none. An answer is limited to 16 KiB by DPDK, so long
+ * The handlers run on the telemetry thread and stay registered (DPDK cannot take them back);
+ * without ports they answer that there are none. An answer is limited to 16 KiB by DPDK, so long
  * lists are given in parts: the parameter after the name says where to begin.
  */
 

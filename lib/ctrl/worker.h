@@ -20,7 +20,9 @@
 
 struct vhu_worker;
 
-/** @param loop  woken when a job is finished. @return NULL if out of memory, threads or descriptors. */
+/**
+ * @param loop  woken when a job is finished. @return NULL if out of memory, threads or descriptors.
+ */
 struct vhu_worker *vhu_worker_start(struct vhu_loop *loop);
 /** Hand over a job. Under the control lock. */
 void vhu_worker_submit(struct vhu_worker *worker, struct vhu_job *job);

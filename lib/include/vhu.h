@@ -167,7 +167,9 @@ void vhu_port_destroy(struct vhu_port *port);
 /** Explanation of the last failed call of this thread: one line, never NULL. */
 const char *vhu_error_text(void);
 
-/** The queue that receives from the guest (the guest's transmitq); NULL if there is no such pair. */
+/**
+ * The queue that receives from the guest (the guest's transmitq); NULL if there is no such pair.
+ */
 struct vhu_queue *vhu_port_rx_queue(struct vhu_port *port, uint16_t pair);
 /** The queue that transmits to the guest (the guest's receiveq); NULL if there is no such pair. */
 struct vhu_queue *vhu_port_tx_queue(struct vhu_port *port, uint16_t pair);

@@ -59,7 +59,8 @@ struct vhu_event {
 };
 
 /** See vhu_port_options.on_event. */
-typedef void (*vhu_event_callback)(struct vhu_port *port, const struct vhu_event *event, void *data);
+typedef void (*vhu_event_callback)(
+	struct vhu_port *port, const struct vhu_event *event, void *data);
 
 /** Name of an event type, e.g. "ring started". Static text. */
 const char *vhu_event_name(enum vhu_event_type type);

@@ -102,7 +102,9 @@ int vhu_rx_queue_wait_fd(struct vhu_queue *queue);
  */
 int vhu_rx_queue_wait_arm(struct vhu_queue *queue);
 
-/** Ask the guest not to kick any more; clears a pending kick. Same thread as the bursts. @return 0. */
+/**
+ * Ask the guest not to kick any more; clears a pending kick. Same thread as the bursts. @return 0.
+ */
 int vhu_rx_queue_wait_disarm(struct vhu_queue *queue);
 
 #ifdef __cplusplus

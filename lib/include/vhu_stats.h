@@ -22,9 +22,11 @@ extern "C" {
 /** Why one frame was not delivered. */
 enum vhu_drop {
 	VHU_DROP_SHORT = 0,      /**< receive: chain shorter than the virtio-net header */
-	VHU_DROP_LONG,           /**< receive: frame longer than 64 KiB + headers, or too many segments */
+	/** receive: frame longer than 64 KiB + headers, or too many segments */
+	VHU_DROP_LONG,
 	VHU_DROP_EMPTY,          /**< receive: header without a frame */
-	VHU_DROP_BAD_OFFLOAD,    /**< either: checksum or segmentation request that does not fit the frame */
+	/** either: checksum or segmentation request that does not fit the frame */
+	VHU_DROP_BAD_OFFLOAD,
 	VHU_DROP_NO_BUFFER_ROOM, /**< transmit: no guest buffer can ever hold the frame */
 	VHU_DROP_NO_MBUF,        /**< receive: later segments could not be allocated */
 	VHU_DROPS                /**< not a reason: how many there are */

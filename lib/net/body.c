@@ -3,8 +3,8 @@
  */
 
 /*
- * Compiled once per instruction set: lib/net/meson.build gives each its -march, VHU_VECTOR (bytes of
- * a register), VHU_BODY (suffix of the symbol) and VHU_BODY_TEXT (for people).
+ * Compiled once per instruction set: lib/net/meson.build gives each its -march, VHU_VECTOR (bytes
+ * of a register), VHU_BODY (suffix of the symbol) and VHU_BODY_TEXT (for people).
  */
 
 #include "net/body.h"

@@ -22,7 +22,10 @@ struct vhu_body_entry {
 	const char *name;
 };
 
-/** One instruction set's functions. Index [offload]: are checksum or segmentation requests negotiated? */
+/**
+ * One instruction set's functions. Index [offload]: are checksum or segmentation requests
+ * negotiated?
+ */
 struct vhu_body {
 	struct vhu_body_entry split_receive[2];
 	struct vhu_body_entry split_transmit[2];

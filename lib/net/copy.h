@@ -29,7 +29,9 @@ typedef uint64_t vhu_word8_t __attribute__((aligned(1), may_alias));
 typedef uint32_t vhu_word4_t __attribute__((aligned(1), may_alias));
 typedef uint16_t vhu_word2_t __attribute__((aligned(1), may_alias));
 
-/* Both ends of the range as one @p type each; right for sizeof(type) <= size <= 2 * sizeof(type). */
+/*
+ * Both ends of the range as one @p type each; right for sizeof(type) <= size <= 2 * sizeof(type).
+ */
 #define VHU_COPY_ENDS(type, to, from, size) \
 	do { \
 		type head_ = *(const type *)(from); \

@@ -27,7 +27,9 @@ vhu_cursor_at(const struct vhu_segment *segments, uint32_t count)
 	return (struct vhu_cursor){ segments, segments + count, 0 };
 }
 
-/* The contiguous piece at the cursor, at most @p size bytes; moves past it. @return 0 at the end. */
+/*
+ * The contiguous piece at the cursor, at most @p size bytes; moves past it. @return 0 at the end.
+ */
 static inline uint32_t
 vhu_cursor_piece(struct vhu_cursor *cursor, uint32_t size, uint8_t **host)
 {

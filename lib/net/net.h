@@ -23,7 +23,10 @@
 struct vhu_port;
 struct vhu_queue;
 
-/** Virtio features that the net data path serves (VERSION_1, MRG_RXBUF, CSUM, ... ; MQ and MTU are the port's business). */
+/**
+ * Virtio features that the net data path serves (VERSION_1, MRG_RXBUF, CSUM, ... ; MQ and MTU are
+ * the port's business).
+ */
 uint64_t vhu_net_features(void);
 
 /**
@@ -37,10 +40,16 @@ struct vhu_ring *vhu_queue_ring(struct vhu_queue *queue);
 struct vhu_port *vhu_queue_port(const struct vhu_queue *queue);
 uint16_t vhu_queue_index(const struct vhu_queue *queue);
 
-/** Control: the kick descriptor behind the queue's wait descriptor changed; -1: none. Wakes a sleeper. */
+/**
+ * Control: the kick descriptor behind the queue's wait descriptor changed; -1: none. Wakes a
+ * sleeper.
+ */
 void vhu_queue_set_kick(struct vhu_queue *queue, int kick_fd);
 
-/** Choose burst, body and header_size for @p snapshot (features and addresses are set). @return 0 or -errno. */
+/**
+ * Choose burst, body and header_size for @p snapshot (features and addresses are set). @return 0 or
+ * -errno.
+ */
 int vhu_net_specialise(const struct vhu_queue *queue, struct vhu_snapshot *snapshot);
 
 #endif /* VHU_NET_NET_H */

@@ -60,7 +60,8 @@ struct vhu_transmit_plan {
 };
 
 /**
- * Plan for a packet with requests (VHU_TX_REQUESTS) other than a VLAN tag, or with none. The packet is not changed.
+ * Plan for a packet with requests (VHU_TX_REQUESTS) other than a VLAN tag, or with none. The packet
+ * is not changed.
  * @param features  that the guest acknowledged: requests it cannot take are done in software.
  * @return false if that is impossible: drop the packet (VHU_DROP_BAD_OFFLOAD).
  */

@@ -59,8 +59,8 @@ write16(struct rte_mbuf *m, uint32_t offset, uint16_t value)
 
 /*
  * Make the checksum that the guest left to us: the sum from csum_start to the end, the field
- * holding the pseudo header's share. An all-zero result is written as ones, which is the same number and which
- * UDP does not read as "no checksum".
+ * holding the pseudo header's share. An all-zero result is written as ones, which is the same
+ * number and which UDP does not read as "no checksum".
  */
 static bool
 complete_checksum(struct rte_mbuf *packet, const struct virtio_net_hdr *header)
@@ -88,7 +88,10 @@ receive_checksum(const struct vhu_queue *queue, const struct virtio_net_hdr *hea
 
 	if (field + sizeof(uint16_t) > packet->pkt_len)
 		return false;
-	/* What mbuf flags cannot say (another protocol, a tunnel's inner header) is done here and now. */
+	/*
+	 * What mbuf flags cannot say (another protocol, a tunnel's inner header) is done here and
+	 * now.
+	 */
 	if (!known || (queue->complete_checksum && header->gso_type == VIRTIO_NET_HDR_GSO_NONE))
 		return complete_checksum(packet, header);
 	packet->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_NONE;
@@ -96,7 +99,8 @@ receive_checksum(const struct vhu_queue *queue, const struct virtio_net_hdr *hea
 	packet->l3_len = layers->lens.l3_len;
 	packet->l4_len = layers->lens.l4_len;
 	if (queue->tx_hints)
-		packet->ol_flags |= (layers->tcp ? RTE_MBUF_F_TX_TCP_CKSUM : RTE_MBUF_F_TX_UDP_CKSUM) |
+		packet->ol_flags |=
+			(layers->tcp ? RTE_MBUF_F_TX_TCP_CKSUM : RTE_MBUF_F_TX_UDP_CKSUM) |
 			(layers->ipv4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6);
 	return true;
 }
@@ -148,7 +152,9 @@ vhu_offload_receive(const struct vhu_queue *queue, uint64_t features,
 	bool checksum = header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM;
 	struct layers layers;
 
-	/* Other flags are for the other direction; drivers may not set them, devices ignore them. */
+	/*
+	 * Other flags are for the other direction; drivers may not set them, devices ignore them.
+	 */
 	if (!checksum && header->gso_type == VIRTIO_NET_HDR_GSO_NONE)
 		return true;
 	if (!FEATURE(features, VIRTIO_NET_F_CSUM))

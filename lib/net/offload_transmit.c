@@ -41,7 +41,9 @@ look_at_ipv4(const struct rte_mbuf *packet, struct layers *layers, struct vhu_tr
 	total = rte_be_to_cpu_16(ip->total_length);
 	if (header_size < sizeof(*ip) || header_size != layers->l4 - layers->l3)
 		return false;
-	/* A frame to be cut may be longer than the field can say; padding may follow a short one. */
+	/*
+	 * A frame to be cut may be longer than the field can say; padding may follow a short one.
+	 */
 	layers->l4_size = packet->pkt_len - layers->l4;
 	if (!layers->segment && total >= header_size && total - header_size < layers->l4_size)
 		layers->l4_size = total - header_size;

@@ -28,7 +28,9 @@ open_wait(struct vhu_queue *queue)
 	queue->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (queue->wait_epoll < 0 || queue->wake_fd < 0)
 		return -errno;
-	return epoll_ctl(queue->wait_epoll, EPOLL_CTL_ADD, queue->wake_fd, &event) != 0 ? -errno : 0;
+	if (epoll_ctl(queue->wait_epoll, EPOLL_CTL_ADD, queue->wake_fd, &event) != 0)
+		return -errno;
+	return 0;
 }
 
 struct vhu_queue *
@@ -94,7 +96,9 @@ vhu_queue_set_kick(struct vhu_queue *queue, int kick_fd)
 	pthread_mutex_lock(&queue->wait_lock);
 	if (queue->kick_fd >= 0)
 		epoll_ctl(queue->wait_epoll, EPOLL_CTL_DEL, queue->kick_fd, NULL);
-	/* One that epoll does not take (a regular file) cannot wake anybody; polling still works. */
+	/*
+	 * One that epoll does not take (a regular file) cannot wake anybody; polling still works.
+	 */
 	queue->kick_fd = kick_fd >= 0 &&
 			epoll_ctl(queue->wait_epoll, EPOLL_CTL_ADD, kick_fd, &event) == 0 ?
 		kick_fd : -1;
@@ -168,7 +172,9 @@ vhu_queue_count(struct vhu_queue *queue)
 	if (runs(&queue->ring, snapshot)) {
 		count = (uint16_t)(vhu_guest_acquire16(&snapshot->avail->idx) -
 			queue->ring.next_avail);
-		/* A lying index is the next burst's business; nobody gets more than there can be. */
+		/*
+		 * A lying index is the next burst's business; nobody gets more than there can be.
+		 */
 		if (count > snapshot->size)
 			count = snapshot->size;
 	}

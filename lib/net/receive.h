@@ -73,7 +73,9 @@ rearm_mbuf(struct rte_mbuf *m, uint64_t rearm, uint32_t size)
 	*(fields *)&m->rx_descriptor_fields1 = (fields){ 0, size, size, 0 };
 }
 
-/* Second pass over @p n gathered chains. @return frames kept, compacted to the front of @p packets. */
+/*
+ * Second pass over @p n gathered chains. @return frames kept, compacted to the front of @p packets.
+ */
 static inline __attribute__((always_inline)) unsigned int
 receive_copy(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 	const struct vhu_gathered *g, struct rte_mbuf **packets, unsigned int n, const bool offload,
@@ -146,12 +148,16 @@ split_receive(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		unsigned int run = waiting - done < VHU_RUN ? waiting - done : VHU_RUN;
 		unsigned int n = receive_gather(queue, snapshot, run, &g);
 
-		/* One mempool call for the run; if it fails the slow path takes what mbufs there are. */
+		/*
+		 * One mempool call for the run; if it fails the slow path takes what mbufs there
+		 * are.
+		 */
 		if (n != 0 && rte_mempool_get_bulk(queue->pool, (void **)&packets[got], n) != 0)
 			n = 0;
 		if (n != 0) {
 			got += offload ?
-				receive_copy_offload(queue, snapshot, &g, &packets[got], n, &bytes) :
+				receive_copy_offload(
+					queue, snapshot, &g, &packets[got], n, &bytes) :
 				receive_copy_plain(queue, snapshot, &g, &packets[got], n, &bytes);
 			vhu_split_used_run(snapshot, ring->next_used, g.head, NULL, n);
 			ring->next_used += n;

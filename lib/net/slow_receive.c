@@ -47,7 +47,9 @@ copy_frame(struct vhu_queue *queue, struct vhu_cursor *cursor, uint32_t size,
 	while (left != 0) {
 		last->next = rte_pktmbuf_alloc(queue->pool);
 		if (last->next == NULL) {
-			/* A pool that is too small for this frame must not stop the ring for good. */
+			/*
+			 * A pool that is too small for this frame must not stop the ring for good.
+			 */
 			*outcome = VHU_SLOW_DROPPED;
 			rte_pktmbuf_free(first);
 			return NULL;

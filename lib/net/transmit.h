@@ -55,7 +55,9 @@ transmit_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 static inline void
 store_header(uint8_t *host, uint32_t header_size, uint64_t flags)
 {
-	/* Blind: comparing first would bring the line twice, and the payload makes it dirty anyway. */
+	/*
+	 * Blind: comparing first would bring the line twice, and the payload makes it dirty anyway.
+	 */
 	*(vhu_word8_t *)host = flags;
 	if (__builtin_expect(header_size == sizeof(struct virtio_net_hdr_mrg_rxbuf), 1))
 		*(vhu_word4_t *)(host + 8) = 1u << 16; /* csum_offset 0, num_buffers 1 */

@@ -45,17 +45,21 @@ enum vhu_ring_phase {
 
 struct vhu_ring {
 	struct vhu_reader reader;
-	uint16_t next_avail;   /**< lcore (control while parked): next entry of the available ring */
+	/** lcore (control while parked): next entry of the available ring */
+	uint16_t next_avail;
 	uint16_t next_used;    /**< lcore (control while parked): next entry of the used ring */
-	uint16_t avail_seen;   /**< lcore: the guest's index when last read; entries up to it are ours */
+	/** lcore: the guest's index when last read; entries up to it are ours */
+	uint16_t avail_seen;
 	uint8_t phase;         /**< lcore (control while parked): enum vhu_ring_phase */
 	bool kick_wanted;      /**< lcore: the application sleeps on kicks of this ring */
 	/**
-	 * enum vhu_broken, 0: fine. lcore: sets once, with release; control: reads, clears while parked.
-	 * Anybody may read it.
+	 * enum vhu_broken, 0: fine. lcore: sets once, with release; control: reads, clears while
+	 * parked. Anybody may read it.
 	 */
 	_Atomic(uint8_t) broken;
-	/** lcore: writes before broken; control: reads after it: which entry or descriptor was bad. */
+	/**
+	 * lcore: writes before broken; control: reads after it: which entry or descriptor was bad.
+	 */
 	_Atomic(uint32_t) broken_detail;
 	struct vhu_hint hint;  /**< lcore */
 	struct vhu_ring_counters counters __attribute__((aligned(64)));

@@ -33,7 +33,8 @@ add_buffer(const struct walk *walk, uint64_t address, uint64_t length, uint32_t 
 		return broken(walk, VHU_BROKEN_ZERO_LENGTH, index);
 	while (length != 0) {
 		uint64_t size = length;
-		uint8_t *host = vhu_translate(walk->snapshot->map, &walk->ring->hint, address, &size);
+		uint8_t *host =
+			vhu_translate(walk->snapshot->map, &walk->ring->hint, address, &size);
 
 		if (host == NULL)
 			return broken(walk, VHU_BROKEN_ADDRESS, index);
@@ -160,7 +161,9 @@ bool
 vhu_split_want_kicks(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, bool wanted)
 {
 	if (FEATURE(snapshot, VIRTIO_RING_F_EVENT_IDX)) {
-		/* Not wanted: an entry that was just passed, 65535 entries away from being reached. */
+		/*
+		 * Not wanted: an entry that was just passed, 65535 entries away from being reached.
+		 */
 		vhu_guest_store16(avail_event(snapshot),
 			wanted ? ring->next_avail : (uint16_t)(ring->next_avail - 1));
 	} else {
@@ -207,8 +210,10 @@ vhu_split_notify(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uin
 		return;
 	}
 	ring->phase = VHU_RING_NOTIFIED;
-	/* EAGAIN: the counter is full, so the guest has a notification waiting. EBADF cannot happen:
-	 * the descriptor is closed only after a grace period. */
+	/*
+	 * EAGAIN: the counter is full, so the guest has a notification waiting. EBADF cannot
+	 * happen: the descriptor is closed only after a grace period.
+	 */
 	if (write(snapshot->call_fd, &one, sizeof(one)) == (ssize_t)sizeof(one) || errno == EAGAIN)
 		vhu_count(&ring->counters.calls, 1);
 }

@@ -20,7 +20,10 @@
 #include "ring/guest.h"
 #include "ring/ring.h"
 
-/** Most pieces of a chain after splitting at region ends (1024 descriptors are allowed by the standard's drivers). */
+/**
+ * Most pieces of a chain after splitting at region ends (1024 descriptors are allowed by the
+ * standard's drivers).
+ */
 #define VHU_SEGMENTS_MAX 1024
 
 /** A contiguous piece of a buffer in this process. */
@@ -138,7 +141,9 @@ vhu_split_publish(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, ui
 {
 	/* Only we write this index: a plain release store, no locked instruction. */
 	vhu_guest_release16(&snapshot->used->idx, ring->next_used);
-	/* Without a call descriptor the guest polls: neither fence nor look at its flags is needed. */
+	/*
+	 * Without a call descriptor the guest polls: neither fence nor look at its flags is needed.
+	 */
 	if (snapshot->call_fd >= 0)
 		vhu_split_notify(ring, snapshot, old);
 }

@@ -42,7 +42,8 @@ void vhu_grace_domain_init(struct vhu_grace_domain *domain);
  * @param snapshot  never NULL; &vhu_snapshot_parked to park the ring.
  * @return the snapshot that was there before; still in use until a grace period has passed.
  */
-const struct vhu_snapshot *vhu_publish(struct vhu_reader *reader, const struct vhu_snapshot *snapshot);
+const struct vhu_snapshot *
+vhu_publish(struct vhu_reader *reader, const struct vhu_snapshot *snapshot);
 
 /**
  * Call @p then once no reader can still be using what it saw before this call.
@@ -53,7 +54,10 @@ const struct vhu_snapshot *vhu_publish(struct vhu_reader *reader, const struct v
 int vhu_grace_begin(struct vhu_grace_domain *domain, struct vhu_reader *const *readers,
 	unsigned int count, vhu_grace_fn then, void *argument);
 
-/** Look at the readers again; run the continuations whose time has come, oldest first. @return how many still wait. */
+/**
+ * Look at the readers again; run the continuations whose time has come, oldest first. @return how
+ * many still wait.
+ */
 unsigned int vhu_grace_step(struct vhu_grace_domain *domain);
 
 #endif /* VHU_SNAP_PUBLISH_H */

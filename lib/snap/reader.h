@@ -53,7 +53,10 @@ vhu_reader_leave(struct vhu_reader *reader)
 {
 	uint64_t section = atomic_load_explicit(&reader->section, memory_order_relaxed);
 
-	/* Partner: the acquire load in vhu_grace_step(): what the burst wrote is visible to whoever saw it end. */
+	/*
+	 * Partner: the acquire load in vhu_grace_step(): what the burst wrote is visible to whoever
+	 * saw it end.
+	 */
 	atomic_store_explicit(&reader->section, section + 1, memory_order_release);
 }
 

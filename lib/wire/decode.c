@@ -52,11 +52,13 @@ check_header(const struct vhu_message *m)
 		return vhu_refuse(VHU_REFUSE_FAULT, "request %u does not exist, known are 1 to %u",
 			m->request, VHU_REQUESTS - 1);
 	if ((m->flags & VHU_FLAG_VERSION_MASK) != VHU_FLAG_VERSION)
-		return vhu_refuse(VHU_REFUSE_FAULT, "%s has protocol version %u, only %u is supported",
+		return vhu_refuse(VHU_REFUSE_FAULT,
+			"%s has protocol version %u, only %u is supported",
 			vhu_request_name(m->request), m->flags & VHU_FLAG_VERSION_MASK,
 			VHU_FLAG_VERSION);
 	if (m->flags & VHU_FLAG_REPLY)
-		return vhu_refuse(VHU_REFUSE_FAULT, "%s is marked as a reply, a request was expected",
+		return vhu_refuse(VHU_REFUSE_FAULT,
+			"%s is marked as a reply, a request was expected",
 			vhu_request_name(m->request));
 	return vhu_accept();
 }
@@ -147,7 +149,10 @@ check_fds(const struct vhu_request_rule *rule, const struct vhu_message *m,
 		return vhu_refuse(VHU_REFUSE_FAULT,
 			"%s came with more descriptors than the %u that may travel with a message",
 			rule->name, VHU_MESSAGE_FDS);
-	/* Descriptors that a message has no use for do no harm: whoever closes the rest closes them. */
+	/*
+	 * Descriptors that a message has no use for do no harm: whoever closes the rest closes
+	 * them.
+	 */
 	if (!fds_needed(rule, m, gates, &min, &max))
 		return vhu_accept();
 	if (m->fd_count >= min && m->fd_count <= max)
@@ -168,8 +173,9 @@ check_gate(const struct vhu_request_rule *rule, const struct vhu_gates *gates)
 			"%s needs protocol feature %s, which was not negotiated",
 			rule->name, vhu_protocol_feature_name(rule->gate_protocol));
 	if (rule->gate_feature >= 0 && !(gates->features & VHU_BIT(rule->gate_feature)))
-		return vhu_refuse(VHU_REFUSE, "%s needs virtio feature %s, which was not acknowledged",
-			rule->name, vhu_feature_name(rule->gate_feature));
+		return vhu_refuse(VHU_REFUSE,
+			"%s needs virtio feature %s, which was not acknowledged", rule->name,
+			vhu_feature_name(rule->gate_feature));
 	return vhu_accept();
 }
 
@@ -197,7 +203,10 @@ vhu_message_check(const struct vhu_message *m, const struct vhu_gates *gates)
 	const struct vhu_request_rule *rule = vhu_request_rule(m->request);
 	struct vhu_verdict verdict = check_header(m);
 
-	/* The order matters: counts and indices in the payload mean something once its size is right. */
+	/*
+	 * The order matters: counts and indices in the payload mean something once its size is
+	 * right.
+	 */
 	if (verdict.severity == VHU_ACCEPT)
 		verdict = check_size(rule, m);
 	if (verdict.severity == VHU_ACCEPT)

@@ -51,7 +51,8 @@ struct vhu_message {
 	uint32_t flags;
 	uint32_t size;
 	uint16_t fd_count;      /**< descriptors that arrived or are to be sent */
-	bool fds_truncated;     /**< more arrived than fit: those received must be closed, the message refused */
+	/** more arrived than fit: those received must be closed, the message refused */
+	bool fds_truncated;
 	int fds[VHU_MESSAGE_FDS]; /**< -1 once taken */
 	union vhu_payload payload;
 };
@@ -79,7 +80,8 @@ struct vhu_gates {
 enum vhu_severity {
 	VHU_ACCEPT = 0,
 	VHU_REFUSE,       /**< answer with failure; nothing changed (a front-end may try) */
-	VHU_REFUSE_FAULT, /**< the same, and the front-end is at fault: event, and panic in the vu_* API */
+	/** the same, and the front-end is at fault: event, and panic in the vu_* API */
+	VHU_REFUSE_FAULT,
 	VHU_REFUSE_CLOSE, /**< the stream cannot be trusted any more: close the connection */
 };
 
@@ -90,16 +92,21 @@ struct vhu_verdict {
 };
 
 /** Bits of vhu_request_rule.flags. */
-#define VHU_RULE_SIZE_MEM_TABLE 0x01u /**< 8 + 32 * count, count 0 ... 8, as many descriptors as regions */
+/** 8 + 32 * count, count 0 ... 8, as many descriptors as regions */
+#define VHU_RULE_SIZE_MEM_TABLE 0x01u
 #define VHU_RULE_SIZE_CONFIG    0x02u /**< 12 + config.size */
-#define VHU_RULE_SIZE_EITHER    0x04u /**< size_min or size_max, nothing between (inflight: 20 or 24) */
-#define VHU_RULE_NOFD           0x08u /**< u64 with ring index; one descriptor, none with VHU_VRING_NOFD */
+/** size_min or size_max, nothing between (inflight: 20 or 24) */
+#define VHU_RULE_SIZE_EITHER    0x04u
+/** u64 with ring index; one descriptor, none with VHU_VRING_NOFD */
+#define VHU_RULE_NOFD           0x08u
 #define VHU_RULE_INDEX          0x10u /**< payload begins with a 32-bit ring index */
-#define VHU_RULE_FD_OPTIONAL    0x20u /**< up to fd_max descriptors may come; unused ones are closed */
+/** up to fd_max descriptors may come; unused ones are closed */
+#define VHU_RULE_FD_OPTIONAL    0x20u
 
 /** One row of the table. */
 struct vhu_request_rule {
-	const char *name;        /**< as the vhost-user document spells it, e.g. "SET_VRING_NUM"; NULL: no such request */
+	/** as the vhost-user document spells it, e.g. "SET_VRING_NUM"; NULL: no such request */
+	const char *name;
 	uint16_t size_min;       /**< payload bytes */
 	uint16_t size_max;
 	uint8_t fd_min;
@@ -157,7 +164,8 @@ void vhu_reply_failure(struct vhu_message *reply, const struct vhu_message *m,
 	const struct vhu_gates *gates);
 
 /** Begin a back-end request of @p size payload bytes; payload zeroed. */
-void vhu_backend_request_init(struct vhu_message *m, uint32_t request, uint32_t size, bool need_reply);
+void vhu_backend_request_init(struct vhu_message *m, uint32_t request, uint32_t size,
+	bool need_reply);
 
 /**
  * Encode header and payload.
@@ -166,7 +174,10 @@ void vhu_backend_request_init(struct vhu_message *m, uint32_t request, uint32_t 
  */
 size_t vhu_message_encode(const struct vhu_message *m, uint8_t *bytes, size_t room);
 
-/** Take over descriptor @p index of the message. @return the descriptor, now the caller's; -1 if there is none. */
+/**
+ * Take over descriptor @p index of the message. @return the descriptor, now the caller's; -1 if
+ * there is none.
+ */
 int vhu_message_take_fd(struct vhu_message *m, unsigned int index);
 /** Close the descriptors that nobody took. */
 void vhu_message_close(struct vhu_message *m);

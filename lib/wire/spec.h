@@ -156,7 +156,10 @@ struct vhu_wire_vring_state {
 	uint32_t value;
 } __attribute__((packed));
 
-/** Addresses are user addresses of the front-end. Packed rings: avail is the driver, used the device event area. */
+/**
+ * Addresses are user addresses of the front-end. Packed rings: avail is the driver, used the device
+ * event area.
+ */
 struct vhu_wire_vring_addr {
 	uint32_t index;
 	uint32_t flags; /**< bit 0: log writes to the used ring */

@@ -179,7 +179,8 @@ take_step(struct fuzz_input *input, struct session *session)
 static void
 on_broken_pipe(int signal)
 {
-	static const char text[] = "SIGPIPE: a write to a peer that is gone would end the process\n";
+	static const char text[] =
+		"SIGPIPE: a write to a peer that is gone would end the process\n";
 
 	(void)signal;
 	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)

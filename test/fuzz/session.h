@@ -60,7 +60,8 @@ struct session {
 	bool connected;
 	bool up;
 	bool hang_up;
-	bool leaving;              /**< disconnecting, the device has not said yet that it is over */
+	/** disconnecting, the device has not said yet that it is over */
+	bool leaving;
 	unsigned int sent;         /**< replies of all connections */
 	bool receiving;            /**< a message has not been answered */
 	bool reply_wanted;

@@ -2,8 +2,10 @@
 # Copyright (c) 2026 The vhu founders
 """Rules about files as text: size, licence, white space, words, and whether scripts parse."""
 
+import io
 import re
 import subprocess
+import tokenize
 
 from source import Finding, is_c
 
@@ -50,6 +52,16 @@ def licence(path, text):
         yield Finding(path, 1, f"want '{COPYRIGHT}' below the licence")
 
 
+def _python_tabs(path, text):
+    """Lines of Python that are indented with tabs; tabs in strings are data."""
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.INDENT and "\t" in token.string:
+                yield Finding(path, token.start[0], "indented with a tab, want spaces")
+    except (tokenize.TokenError, SyntaxError):
+        return  # the rule about compiling tells it better
+
+
 def white_space(path, text):
     """No white space at the ends of lines or of the file; C is indented with tabs."""
     for number, line in enumerate(_lines(text), 1):
@@ -57,8 +69,10 @@ def white_space(path, text):
             yield Finding(path, number, "white space at the end of the line")
         if is_c(path) and re.match(r" +[^ *]", line):
             yield Finding(path, number, "indented with spaces, want tabs")
-        if path.endswith((".py", ".rst", "meson.build")) and "\t" in line:
+        if path.endswith((".rst", "meson.build")) and "\t" in line:
             yield Finding(path, number, "a tab, want spaces")
+    if path.endswith(".py"):
+        yield from _python_tabs(path, text)
     if text and not text.endswith("\n"):
         yield Finding(path, 0, "no newline at the end of the file")
     if text.endswith("\n\n"):
@@ -66,12 +80,12 @@ def white_space(path, text):
 
 
 def width(path, text):
-    """Lines fit side by side. Tables of Markdown and addresses cannot be broken."""
+    """Lines fit side by side. Addresses, and messages (for searching) are not broken."""
     if path in BARE or path.endswith((".svg", ".json")):
         return
     for number, line in enumerate(_lines(text), 1):
         columns = len(line.expandtabs(TAB))
-        if columns > COLUMNS and "://" not in line and not line.startswith("|"):
+        if columns > COLUMNS and "://" not in line and not re.match(r"\s*f?\"[^\"]*\"\S*$", line):
             yield Finding(path, number, f"{columns} columns, at most {COLUMNS}")
 
 

@@ -69,7 +69,8 @@ send_chain(struct rig *rig, const uint32_t *sizes, unsigned int count, unsigned 
 static void
 every_size_arrives_whole_in_every_body(void **state)
 {
-	static const uint16_t widths[] = { RTE_VECT_SIMD_128, RTE_VECT_SIMD_256, RTE_VECT_SIMD_512 };
+	static const uint16_t widths[] = { RTE_VECT_SIMD_128, RTE_VECT_SIMD_256,
+		RTE_VECT_SIMD_512 };
 	uint16_t before = rte_vect_get_max_simd_bitwidth();
 	unsigned int w, size;
 
@@ -539,7 +540,10 @@ hint_of_another_map_is_not_used(void **state)
 	(void)state;
 	rig_send(rig, 0, 60);
 	expect_frame(rig, 60, 0);
-	/* The first region is gone, the second remains: a hint kept from before would still say yes. */
+	/*
+	 * The first region is gone, the second remains: a hint kept from before would still say
+	 * yes.
+	 */
 	map->generation = 2;
 	map->count = 1;
 	map->extents[0] = rig->map->extents[1];

@@ -2,7 +2,10 @@
  * Copyright (c) 2026 The vhu founders
  */
 
-/* Transmitting to a guest: how frames meet its buffers, when it is notified, and what breaks the ring. */
+/*
+ * Transmitting to a guest: how frames meet its buffers, when it is notified, and what breaks the
+ * ring.
+ */
 
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +39,8 @@ num_buffers(struct rig *rig, uint64_t address)
 static void
 every_size_arrives_whole_in_every_body(void **state)
 {
-	static const uint16_t widths[] = { RTE_VECT_SIMD_128, RTE_VECT_SIMD_256, RTE_VECT_SIMD_512 };
+	static const uint16_t widths[] = { RTE_VECT_SIMD_128, RTE_VECT_SIMD_256,
+		RTE_VECT_SIMD_512 };
 	uint16_t before = rte_vect_get_max_simd_bitwidth();
 	unsigned int w, size;
 

@@ -548,7 +548,8 @@ descriptor_that_did_not_come_cannot_be_taken(void **state)
 
 	(void)state;
 	test_message(&m, VHU_SET_OWNER);
-	memset(m.fds, 0, sizeof(m.fds)); /* stale entries beyond the count: 0 is a real descriptor */
+	/* stale entries beyond the count: 0 is a real descriptor */
+	memset(m.fds, 0, sizeof(m.fds));
 	m.fd_count = 2;
 	assert_int_equal(vhu_message_take_fd(&m, 2), -1);
 	assert_int_equal(vhu_message_take_fd(&m, UINT32_MAX), -1);

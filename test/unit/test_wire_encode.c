@@ -293,7 +293,8 @@ encoded_message_decodes_to_itself(void **state)
 		assert_int_equal(again.request, m.request);
 		assert_int_equal(again.flags, m.flags);
 		assert_int_equal(again.size, m.size);
-		assert_memory_equal(bytes + sizeof(struct vhu_wire_header), m.payload.bytes, m.size);
+		assert_memory_equal(
+			bytes + sizeof(struct vhu_wire_header), m.payload.bytes, m.size);
 	}
 }
 

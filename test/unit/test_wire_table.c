@@ -2,7 +2,9 @@
  * Copyright (c) 2026 The vhu founders
  */
 
-/* The table against the protocol contract, which is written down here once more in plain numbers. */
+/*
+ * The table against the protocol contract, which is written down here once more in plain numbers.
+ */
 
 #include "unit.h"
 #include "wire/message.h"

@@ -91,7 +91,8 @@ read_path(const struct argument *argument __rte_unused, const char *value, void 
 static bool
 read_mac(const struct argument *argument __rte_unused, const char *value, void *field)
 {
-	return rte_ether_unformat_addr(value, field) == 0 && rte_is_valid_assigned_ether_addr(field);
+	return rte_ether_unformat_addr(value, field) == 0 &&
+		rte_is_valid_assigned_ether_addr(field);
 }
 
 static bool
@@ -158,7 +159,8 @@ refuse_unknown(const char *name, const char *key)
 	size_t used = 0;
 
 	for (row = 0; row < RTE_DIM(argument_table); row++)
-		used += snprintf(known + used, sizeof(known) - used, " %s", argument_table[row].key);
+		used += snprintf(
+			known + used, sizeof(known) - used, " %s", argument_table[row].key);
 	VHU_ETH_LOG(ERR, name, "unknown argument '%s'; there are%s", key, known);
 }
 

@@ -31,7 +31,7 @@
 #define VHU_ETH_LOG(level, name, ...) \
 	VHU_ETH_LOG_LINE(level, name, __VA_ARGS__, "")
 #define VHU_ETH_LOG_LINE(level, name, format, ...) \
-	rte_log(RTE_LOG_ ## level, vhu_eth_log_type, "net_vhu: %s: " format "%s\n", name, __VA_ARGS__)
+	rte_log(RTE_LOG_##level, vhu_eth_log_type, "net_vhu: %s: " format "%s\n", name, __VA_ARGS__)
 
 extern int vhu_eth_log_type;
 

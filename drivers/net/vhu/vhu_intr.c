@@ -36,7 +36,7 @@ add_queue(struct rte_intr_handle *handle, const struct vhu_eth_queue *queue, uin
 	if (descriptor < 0)
 		return descriptor;
 	if (rte_intr_efds_index_set(handle, index, descriptor) != 0 ||
-			rte_intr_vec_list_index_set(handle, index, RTE_INTR_VEC_RXTX_OFFSET + index) != 0)
+		rte_intr_vec_list_index_set(handle, index, RTE_INTR_VEC_RXTX_OFFSET + index) != 0)
 		return -ENOSPC;
 	return 0;
 }
@@ -90,7 +90,9 @@ vhu_eth_rx_interrupt_enable(struct rte_eth_dev *dev, uint16_t index)
 {
 	const int result = vhu_rx_queue_wait_arm(vhu_eth_of(dev)->receive[index].handle);
 
-	/* While the guest is away the application sleeps: the descriptor wakes it when it is back. */
+	/*
+	 * While the guest is away the application sleeps: the descriptor wakes it when it is back.
+	 */
 	return result == -ENOTCONN ? 0 : result;
 }
 

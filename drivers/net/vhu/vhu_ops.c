@@ -23,8 +23,8 @@ static int
 configure(struct rte_eth_dev *dev)
 {
 	/*
-	 * Counts of queues and offloads were compared with what infos_get() says. Link state follows
-	 * events whether or not the application wants interrupts for it.
+	 * Counts of queues and offloads were compared with what infos_get() says. Link state
+	 * follows events whether or not the application wants interrupts for it.
 	 */
 	dev->data->scattered_rx = 1;
 	return 0;
@@ -124,7 +124,9 @@ receive_offloads(const struct vhu_eth *eth)
 static uint64_t
 transmit_offloads(const struct vhu_eth *eth)
 {
-	/* Checksums and VLAN tags are made in software where the guest does not take the request. */
+	/*
+	 * Checksums and VLAN tags are made in software where the guest does not take the request.
+	 */
 	uint64_t offloads = RTE_ETH_TX_OFFLOAD_MULTI_SEGS | RTE_ETH_TX_OFFLOAD_VLAN_INSERT |
 		RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM |
 		RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
