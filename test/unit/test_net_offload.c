@@ -72,7 +72,8 @@ checksum_right(const uint8_t *frame)
 
 /* The guest sends a frame with this header; @return the mbuf, NULL if it was dropped. */
 static struct rte_mbuf *
-guest_sends(struct rig *rig, const struct virtio_net_hdr *header, const uint8_t *frame, uint32_t size)
+guest_sends(struct rig *rig, const struct virtio_net_hdr *header, const uint8_t *frame,
+	uint32_t size)
 {
 	uint8_t *host = rig_host(rig, rig_slot(0));
 	struct rte_mbuf *m = NULL;
@@ -349,7 +350,9 @@ static void
 checksum_is_made_for_a_guest_that_cannot(void **state)
 {
 	static const struct { uint8_t protocol; uint64_t flag; } kinds[] = {
-		{ IPPROTO_TCP, RTE_MBUF_F_TX_TCP_CKSUM }, { IPPROTO_UDP, RTE_MBUF_F_TX_UDP_CKSUM } };
+		{ IPPROTO_TCP, RTE_MBUF_F_TX_TCP_CKSUM },
+		{ IPPROTO_UDP, RTE_MBUF_F_TX_UDP_CKSUM },
+	};
 	unsigned int i;
 
 	(void)state;
