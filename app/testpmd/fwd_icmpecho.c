@@ -19,6 +19,9 @@
 
 #include "fwd.h"
 
+/* 224.0.0.0: from here on addresses are groups, reserved, or everybody. */
+#define FIRST_GROUP_ADDRESS UINT32_C(0xe0000000)
+
 enum answer { ANSWER_NONE, ANSWER_ARP, ANSWER_ECHO };
 
 static bool
@@ -91,8 +94,7 @@ answer_ip(struct rte_ipv4_hdr *ip, uint32_t room)
 	uint32_t target = rte_be_to_cpu_32(ip->dst_addr);
 
 	if (ip->version != 4 || size < sizeof(*ip) || size > room ||
-	    ip->next_proto_id != IPPROTO_ICMP ||
-	    RTE_IS_IPV4_MCAST(target) || target == RTE_IPV4_BROADCAST)
+	    ip->next_proto_id != IPPROTO_ICMP || target >= FIRST_GROUP_ADDRESS)
 		return ANSWER_NONE;
 	if ((rte_be_to_cpu_16(ip->fragment_offset) & RTE_IPV4_HDR_OFFSET_MASK) == 0) {
 		struct rte_icmp_hdr *icmp = RTE_PTR_ADD(ip, size);
