@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright (c) 2026 The vhu founders
+"""Starts the back-end under test and looks after it around every test."""
+
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from frontend.backend import Backend, BackendError  # noqa: E402
+from frontend.census import wait_for_baseline  # noqa: E402
+from frontend.messages import Protocol, Request, bit, u64  # noqa: E402
+from frontend.session import Session  # noqa: E402
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("conformance", "vhost-user conformance")
+    group.addoption("--build", default=str(ROOT / "build"), metavar="DIR",
+                    help="build folder of the back-end (default: build)")
+    group.addoption("--backend-command", metavar="COMMAND",
+                    help="start this instead; {socket} stands for the path of the socket on "
+                         "which it must listen, e.g. 'dpdk-testpmd --no-huge -m 512 --vdev "
+                         "net_vhost0,iface={socket} -- --auto-start --forward-mode=io'")
+    group.addoption("--socket", metavar="PATH",
+                    help="test the running back-end that listens here and start none")
+    group.addoption("--lcore", metavar="CPU",
+                    help="processor for the polling thread (default: the last allowed one)")
+    group.addoption("--full-counts", action="store_true",
+                    help="repeat as often as the acceptance table says, not a tenth or less")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers",
+                            "row(name, ...): row of the acceptance table that the test holds")
+    config.addinivalue_line("markers",
+                            "backend(kind): which back-end the test needs, see command_of()")
+
+
+def program(config, *places):
+    """The first of these programs that the build folder has."""
+    build = pathlib.Path(config.getoption("--build"))
+    for place in places:
+        if (build / place).exists():
+            return build / place
+    raise pytest.UsageError(f"{build / places[0]} does not exist: build it first, or name another "
+                            "folder with --build DIR or a program with --backend-command")
+
+
+def command_of(config, kind):
+    """
+    The back-end of each kind, polling on one processor and without hugepages.
+    "echo": one queue pair; a number: so many pairs; "client": connects to the front-end.
+    """
+    common = "--no-huge --no-shconf --file-prefix=vhu-conformance --no-pci -m 256 --lcores"
+    lcore = config.getoption("--lcore") or str(max(os.sched_getaffinity(0)))
+    if kind == "echo":
+        return f"{program(config, 'app/echo/vhu-echo')} {common} 0@{lcore} -- {{socket}}"
+    port = "path={socket},mtu=1500," + ("client=1" if kind == "client" else f"queues={kind}")
+    return (f"{program(config, 'app/testpmd/vhu-testpmd')} {common} 0@{lcore},1@{lcore} -- "
+            f"--port {port} --fwd io")
+
+
+class Keeper:
+    """Keeps one back-end running and replaces it when it has died or another kind is needed."""
+
+    def __init__(self, config):
+        self.config = config
+        self.folder = tempfile.mkdtemp(prefix="vhu-conformance-")
+        self.foreign = config.getoption("--socket")
+        self.socket = self.foreign or os.path.join(self.folder, "0.sock")
+        self.current = None
+        self.kind = None
+        self.started = 0
+
+    def command(self, kind):
+        if self.foreign:
+            return None
+        return self.config.getoption("--backend-command") or command_of(self.config, kind)
+
+    def backend(self, kind):
+        if self.foreign or self.config.getoption("--backend-command"):
+            kind = "given"
+        if self.current is not None and (kind != self.kind or not self.current.alive()):
+            self.stop()
+        if self.current is None:
+            self.kind = kind
+            self.current = self.start(kind)
+        return self.current
+
+    def start(self, kind):
+        self.started += 1
+        log = None if self.foreign else os.path.join(self.folder, f"backend-{self.started}.log")
+        backend = Backend(self.socket, self.command(kind), log)
+        try:
+            return backend.start()
+        except Exception:
+            if backend.process is not None:
+                backend.process.kill()
+                backend.process.wait()
+            raise
+
+    def discard(self):
+        """A back-end that leaks or is stuck must not spoil the tests that follow."""
+        if self.current is not None and not self.foreign:
+            if self.current.process.poll() is None:
+                self.current.process.kill()
+            self.current.process.wait()
+            self.current = None
+
+    def stop(self):
+        """End the back-end; it must end well."""
+        if self.current is None or self.foreign:
+            return
+        backend, self.current = self.current, None
+        died = not backend.alive()
+        status = backend.stop()
+        backend.check_log()
+        if status != 0 and not died:
+            raise BackendError(f"the back-end ended with {status} after SIGINT:\n{backend.log()}")
+
+    def close(self):
+        try:
+            self.stop()
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def keeper(pytestconfig):
+    keeper = Keeper(pytestconfig)
+    yield keeper
+    keeper.close()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    setattr(item, f"report_{report.when}", report)
+    watched = getattr(item, "watched_backend", None)
+    if report.failed and watched is not None:
+        backend, position = watched
+        report.sections.append(("log of the back-end", backend.log_since(position)))
+
+
+@pytest.fixture
+def backend(keeper, request):
+    """The back-end; alive, clean and back at its baseline when the test is over."""
+    marker = request.node.get_closest_marker("backend")
+    backend = keeper.backend(marker.args[0] if marker else "echo")
+    request.node.watched_backend = (backend, backend.log_position())
+    yield backend
+    try:
+        backend.check()
+        wait_for_baseline(backend.pid, backend.baseline)
+    except Exception:
+        keeper.discard()
+        raise
+
+
+@pytest.fixture
+def closing(backend):
+    """Things to be closed before the census; the youngest first."""
+    things = []
+    yield things
+    for thing in reversed(things):
+        thing.close()
+
+
+@pytest.fixture
+def connect(backend, closing):
+    """Open connections."""
+    def connect():
+        connection = backend.connect()
+        closing.append(connection)
+        return connection
+    return connect
+
+
+@pytest.fixture
+def negotiated(connect):
+    """A connection on which all protocol features on offer are in force."""
+    def negotiate(wanted=~0):
+        connection = connect()
+        connection.ask(Request.GET_FEATURES)
+        offered = connection.ask(Request.GET_PROTOCOL_FEATURES).u64
+        connection.must(Request.SET_PROTOCOL_FEATURES, u64(offered & wanted))
+        connection.protocol_features = offered & wanted
+        return connection
+    return negotiate
+
+
+@pytest.fixture
+def session(backend, closing):
+    """Sessions that are connected but have said nothing."""
+    def make(**options):
+        session = Session(backend.connect(), **options)
+        closing.append(session)
+        return session
+    yield make
+    for thing in closing:
+        if isinstance(thing, Session):
+            thing.memory.check_guards()
+
+
+@pytest.fixture
+def prepare(session):
+    """Sessions with memory and rings, none of them started."""
+    return lambda **options: session(**options).prepare()
+
+
+@pytest.fixture
+def start(session):
+    """Sessions that run."""
+    return lambda **options: session(**options).start()
+
+
+@pytest.fixture
+def counts(pytestconfig):
+    """Choose between the acceptance table's count and a shorter one."""
+    full = pytestconfig.getoption("--full-counts")
+    return lambda table, short: table if full else short
+
+
+@pytest.fixture
+def offered(connect):
+    """(virtio features, protocol features) on offer."""
+    connection = connect()
+    features = connection.ask(Request.GET_FEATURES).u64
+    protocol = connection.ask(Request.GET_PROTOCOL_FEATURES).u64
+    connection.close()
+    return features, protocol
+
+
+@pytest.fixture
+def pairs(connect, offered):
+    """Queue pairs that the back-end serves."""
+    if not offered[1] & bit(Protocol.MQ):
+        return 1
+    connection = connect()
+    connection.must(Request.SET_PROTOCOL_FEATURES, u64(bit(Protocol.MQ)))
+    count = connection.ask(Request.GET_QUEUE_NUM).u64
+    connection.close()
+    return count
