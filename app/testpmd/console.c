@@ -39,9 +39,11 @@ console_close(void)
 {
 	if (line_editor == NULL)
 		return;
+	/* The first restores the terminal and then frees, too. */
 	if (terminal)
 		cmdline_stdin_exit(line_editor);
-	cmdline_free(line_editor);
+	else
+		cmdline_free(line_editor);
 	line_editor = NULL;
 }
 

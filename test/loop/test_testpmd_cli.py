@@ -3,6 +3,9 @@
 """vhu-testpmd's command line and prompt: wrong values, help, JSON, the ways in which it ends."""
 
 import json
+import os
+import pty
+import select
 import signal
 import subprocess
 
@@ -312,3 +315,36 @@ def test_features_can_be_withheld(path):
         offered = traffic.offered_features(path)
     assert offered & (1 << 15 | 1 << 0) == 0
     assert offered & (1 << 28), "more was withheld than was asked for"
+
+
+def test_terminal_completes_and_ends_with_control_d(path):
+    leader, follower = pty.openpty()
+    command = [str(word) for word in (place.VHU_TESTPMD, *eal(), "--", "-i", "--port",
+                                      f"path={path}")]
+    with subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower,
+                          start_new_session=True) as child:
+        os.close(follower)
+        seen = ""
+
+        def expect(text):
+            nonlocal seen
+            while text not in seen:
+                ready, _, _ = select.select([leader], [], [], 20)
+                assert ready, f"waited in vain for '{text}' after:\n{seen}"
+                seen += os.read(leader, 4096).decode(errors="replace")
+            seen = seen[seen.index(text) + len(text):]
+
+        try:
+            expect("vhu-testpmd> ")
+            os.write(leader, b"set fwd macs\t\n")
+            expect("set fwd macswap")
+            os.write(leader, b"show con\t\n")
+            expect("show config")
+            expect("fwd: macswap")
+            expect("vhu-testpmd> ")
+            os.write(leader, b"\x04")
+            expect("summary after")
+            assert child.wait(20) == 0
+        finally:
+            child.kill()
+            os.close(leader)
