@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_common.h>
 #include <rte_telemetry.h>
 #include <rte_version.h>
 
@@ -21,8 +22,8 @@
 #define ADD_NUMBER rte_tel_data_add_dict_u64
 #endif
 
-/** Entries of a list in one answer; an entry is at most about 300 bytes. */
-#define PART 32
+/** Entries of a list in one answer of 16 KiB; with large counters an entry takes about 600 bytes. */
+#define PART 16
 
 /** What a command asks for: a port, and where its list is to begin. */
 struct query {
@@ -135,35 +136,26 @@ fill_port(const struct query *query, struct rte_tel_data *data)
 	return 0;
 }
 
-/* Give an answer its list: "total", "first" and, in "list", the part that begins there. */
-static struct rte_tel_data *
-start_part(const struct query *query, unsigned int total, struct rte_tel_data *data)
+/* A list is a dict of dicts, since telemetry's arrays cannot hold dicts: "total", then the entries. */
+static void
+start_part(unsigned int total, struct rte_tel_data *data)
 {
-	struct rte_tel_data *list = rte_tel_data_alloc();
-
-	if (list == NULL)
-		return NULL;
 	rte_tel_data_start_dict(data);
 	ADD_NUMBER(data, "total", total);
-	ADD_NUMBER(data, "first", query->first);
-	rte_tel_data_start_array(list, RTE_TEL_CONTAINER);
-	if (rte_tel_data_add_dict_container(data, "list", list, 0) != 0) {
-		rte_tel_data_free(list);
-		return NULL;
-	}
-	return list;
 }
 
-/* One more entry, a dict; NULL if there is no room or memory. */
+/* One more entry, e.g. "ring7"; NULL if there is no room or memory. */
 static struct rte_tel_data *
-add_entry(struct rte_tel_data *list)
+add_entry(struct rte_tel_data *data, const char *what, unsigned int index)
 {
 	struct rte_tel_data *entry = rte_tel_data_alloc();
+	char name[32];
 
 	if (entry == NULL)
 		return NULL;
 	rte_tel_data_start_dict(entry);
-	if (rte_tel_data_add_array_container(list, entry, 0) != 0) {
+	snprintf(name, sizeof(name), "%s%u", what, index);
+	if (rte_tel_data_add_dict_container(data, name, entry, 0) != 0) {
 		rte_tel_data_free(entry);
 		return NULL;
 	}
@@ -174,17 +166,16 @@ static int
 fill_rings(const struct query *query, struct rte_tel_data *data)
 {
 	struct vhu_port *port = query->port;
-	struct rte_tel_data *list = start_part(query, port->ring_count, data);
+	unsigned int end = RTE_MIN(query->first + PART, port->ring_count);
 
-	for (unsigned int ring = query->first;
-			list != NULL && ring < port->ring_count && ring < query->first + PART; ring++) {
-		struct rte_tel_data *entry = add_entry(list);
+	start_part(port->ring_count, data);
+	for (unsigned int ring = query->first; ring < end; ring++) {
+		struct rte_tel_data *entry = add_entry(data, "ring", ring);
 		struct vhu_queue_info info;
 
 		if (entry == NULL)
 			return -ENOMEM;
 		vhu_device_ring_info(port->device, ring, &info);
-		ADD_NUMBER(entry, "ring", ring);
 		rte_tel_data_add_dict_string(entry, "direction", ring % 2 == 1 ? "rx" : "tx");
 		ADD_NUMBER(entry, "size", info.size);
 		ADD_NUMBER(entry, "started", info.started);
@@ -198,7 +189,7 @@ fill_rings(const struct query *query, struct rte_tel_data *data)
 		if (info.broken)
 			rte_tel_data_add_dict_string(entry, "broken_reason", info.broken_reason);
 	}
-	return list != NULL ? 0 : -ENOMEM;
+	return 0;
 }
 
 static int
@@ -206,12 +197,12 @@ fill_memory(const struct query *query, struct rte_tel_data *data)
 {
 	const struct vhu_map *map = vhu_device_map(query->port->device);
 	unsigned int total = map != NULL ? map->count : 0;
-	struct rte_tel_data *list = start_part(query, total, data);
+	unsigned int end = RTE_MIN(query->first + PART, total);
 
-	for (unsigned int i = query->first; list != NULL && i < total && i < query->first + PART;
-			i++) {
+	start_part(total, data);
+	for (unsigned int i = query->first; i < end; i++) {
 		const struct vhu_region *region = map->by_guest[i];
-		struct rte_tel_data *entry = add_entry(list);
+		struct rte_tel_data *entry = add_entry(data, "region", i);
 
 		if (entry == NULL)
 			return -ENOMEM;
@@ -221,24 +212,23 @@ fill_memory(const struct query *query, struct rte_tel_data *data)
 		ADD_NUMBER(entry, "file_offset", region->file_offset);
 		ADD_NUMBER(entry, "page_size", region->page_size);
 	}
-	return list != NULL ? 0 : -ENOMEM;
+	return 0;
 }
 
 static int
 fill_stats(const struct query *query, struct rte_tel_data *data)
 {
 	struct vhu_port *port = query->port;
-	struct rte_tel_data *list = start_part(query, port->ring_count, data);
+	unsigned int end = RTE_MIN(query->first + PART, port->ring_count);
 
-	for (unsigned int ring = query->first;
-			list != NULL && ring < port->ring_count && ring < query->first + PART; ring++) {
-		struct rte_tel_data *entry = add_entry(list);
+	start_part(port->ring_count, data);
+	for (unsigned int ring = query->first; ring < end; ring++) {
+		struct rte_tel_data *entry = add_entry(data, "ring", ring);
 		struct vhu_queue_stats stats;
 
 		if (entry == NULL)
 			return -ENOMEM;
 		vhu_port_ring_stats(port, ring, &stats);
-		ADD_NUMBER(entry, "ring", ring);
 		ADD_NUMBER(entry, "packets", stats.packets);
 		ADD_NUMBER(entry, "bytes", stats.bytes);
 		ADD_NUMBER(entry, "bursts", stats.bursts);
@@ -253,7 +243,7 @@ fill_stats(const struct query *query, struct rte_tel_data *data)
 			ADD_NUMBER(entry, name, stats.drops[reason]);
 		}
 	}
-	return list != NULL ? 0 : -ENOMEM;
+	return 0;
 }
 
 static int
@@ -297,9 +287,9 @@ vhu_telemetry_register(void)
 	rte_telemetry_register_cmd("/vhu/port", handle_port,
 		"State of a port. Parameters: name");
 	rte_telemetry_register_cmd("/vhu/rings", handle_rings,
-		"Rings of a port, 32 at a time. Parameters: name[,first ring]");
+		"Rings of a port, 16 at a time. Parameters: name[,first ring]");
 	rte_telemetry_register_cmd("/vhu/memory", handle_memory,
-		"Memory regions of a port, 32 at a time. Parameters: name[,first region]");
+		"Memory regions of a port, 16 at a time. Parameters: name[,first region]");
 	rte_telemetry_register_cmd("/vhu/stats", handle_stats,
-		"Counters of a port's rings, 32 at a time. Parameters: name[,first ring]");
+		"Counters of a port's rings, 16 at a time. Parameters: name[,first ring]");
 }

@@ -17,17 +17,40 @@
 #include <rte_common.h>
 #include <rte_eal.h>
 
-/** Two lcores, which share a processor: nobody polls on both for long. @return 0 or -1. */
+/* EAL empties its runtime folder when the process ends, and leaves it. */
+static inline void
+eal_remove_runtime_dir(void)
+{
+	rmdir(rte_eal_get_runtime_dir());
+}
+
+/**
+ * Two lcores, which share a processor: nobody polls on both for long. The runtime folder, where
+ * telemetry has its socket, is this process's own.
+ * @param telemetry  "--telemetry" or "--no-telemetry".
+ * @return 0 or -1.
+ */
+static inline int
+eal_start_with(const char *telemetry)
+{
+	static char arguments[][48] = { "test", "--no-huge", "--no-shconf", "--no-pci", "-m", "64",
+		"--lcores", "0@0,1@0", "--log-level=lib.eal:warning", "", "" };
+	char *argv[RTE_DIM(arguments)];
+
+	snprintf(arguments[RTE_DIM(arguments) - 2], sizeof(arguments[0]), "%s", telemetry);
+	snprintf(arguments[RTE_DIM(arguments) - 1], sizeof(arguments[0]),
+		"--file-prefix=vhu-unit-%d", (int)getpid());
+	for (unsigned int i = 0; i < RTE_DIM(arguments); i++)
+		argv[i] = arguments[i];
+	/* Before EAL's own exit functions are registered, hence after them. */
+	atexit(eal_remove_runtime_dir);
+	return rte_eal_init(RTE_DIM(argv), argv) < 0 ? -1 : 0;
+}
+
 static inline int
 eal_start(void)
 {
-	static char arguments[][32] = { "test", "--no-huge", "--no-shconf", "--no-pci",
-		"--no-telemetry", "-m", "64", "--lcores", "0@0,1@0", "--log-level=lib.eal:warning" };
-	char *argv[RTE_DIM(arguments)];
-
-	for (unsigned int i = 0; i < RTE_DIM(arguments); i++)
-		argv[i] = arguments[i];
-	return rte_eal_init(RTE_DIM(argv), argv) < 0 ? -1 : 0;
+	return eal_start_with("--no-telemetry");
 }
 
 /** Fill in a path for a socket of this process. Its directory is made the first time. */

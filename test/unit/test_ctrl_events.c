@@ -2,7 +2,9 @@
  * Copyright (c) 2026 The vhu founders
  */
 
-/* Events of a port: their order, what they carry, what happens when nobody takes them, callbacks. */
+/*
+ * Events of a port: their order, what they carry, what happens when nobody takes them, callbacks.
+ */
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -3,8 +3,8 @@
  */
 
 /*
- * Options that vhu_port_create() refuses, each with an errno and a sentence that says what is allowed.
- * EAL is not needed to find them wrong, and none is here.
+ * Options that vhu_port_create() refuses, each with an errno and a sentence that says what is
+ * allowed. EAL is not needed to find them wrong, and none is here.
  */
 
 #include <errno.h>

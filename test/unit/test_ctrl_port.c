@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <rte_mbuf.h>
 #include <rte_service.h>
 
 #include <vhu.h>
@@ -305,6 +306,71 @@ information_of_a_fresh_port_is_what_was_asked_for(void **state)
 }
 
 static void
+client_connects_as_soon_as_somebody_listens(void **state)
+{
+	struct vhu_port_options options = make_options("client");
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct front_end front_end;
+	struct vhu_port *port;
+
+	(void)state;
+	options.role = VHU_ROLE_CLIENT;
+	options.reconnect_max_ms = 10;
+	assert_int_equal(vhu_port_create(&options, &port), 0);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", options.path);
+	for (unsigned int life = 0; life < 3; life++) {
+		int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		assert_int_equal(bind(listener, (void *)&address, sizeof(address)), 0);
+		assert_int_equal(listen(listener, 1), 0);
+		front_end.socket = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+		assert_true(front_end.socket >= 0);
+		assert_true(front_end_ask_u64(&front_end, VHU_GET_FEATURES) != 0);
+		close(front_end.socket);
+		close(listener);
+		assert_int_equal(unlink(options.path), 0);
+	}
+	vhu_port_destroy(port);
+}
+
+static void
+counters_begin_anew_after_a_reset(void **state)
+{
+	struct vhu_port *port = create("counters");
+	struct vhu_queue *queue = vhu_port_rx_queue(port, 0);
+	struct vhu_queue_stats stats;
+	struct front_end front_end;
+	struct rte_mbuf *packets[1];
+	struct vhu_rx_options rx = { 0 };
+	char path[VHU_PATH_SIZE];
+
+	(void)state;
+	rx.mempool = rte_pktmbuf_pool_create("counters", 63, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
+		SOCKET_ID_ANY);
+	assert_non_null(rx.mempool);
+	assert_int_equal(vhu_rx_queue_setup(queue, &rx), 0);
+	front_end_connect(&front_end, eal_socket_path(path, "counters"));
+	front_end_negotiate(&front_end, VHU_BIT(VIRTIO_F_VERSION_1), 0);
+	front_end_share_memory(&front_end);
+	front_end_start_ring(&front_end, 1);
+	front_end_ring_value(&front_end, VHU_SET_VRING_ENABLE, 1, 1);
+	front_end_ask_u64(&front_end, VHU_GET_FEATURES);
+	for (unsigned int i = 0; i < 5; i++)
+		assert_int_equal(vhu_rx_burst(queue, packets, 1), 0);
+	vhu_queue_stats(queue, &stats);
+	assert_true(stats.empty == 5);
+	vhu_queue_stats_reset(queue);
+	vhu_queue_stats(queue, &stats);
+	assert_true(stats.empty == 0);
+	vhu_rx_burst(queue, packets, 1);
+	vhu_queue_stats(queue, &stats);
+	assert_true(stats.empty == 1);
+	vhu_port_destroy(port);
+	front_end_leave(&front_end);
+	rte_mempool_free(rx.mempool);
+}
+
+static void
 control_loop_runs_on_a_service_core_if_there_is_one(void **state)
 {
 	unsigned int threads = count_threads();
@@ -385,6 +451,8 @@ main(void)
 		cmocka_unit_test(queues_exist_for_each_pair_and_no_more),
 		cmocka_unit_test(queue_that_does_not_run_moves_nothing),
 		cmocka_unit_test(information_of_a_fresh_port_is_what_was_asked_for),
+		cmocka_unit_test(client_connects_as_soon_as_somebody_listens),
+		cmocka_unit_test(counters_begin_anew_after_a_reset),
 		cmocka_unit_test(control_loop_runs_on_a_service_core_if_there_is_one),
 		cmocka_unit_test(port_can_be_destroyed_when_its_service_core_has_stopped),
 	};
