@@ -73,7 +73,8 @@ check_socket(const struct vhu_port_options *options)
 {
 	if (options->role != VHU_ROLE_SERVER && options->role != VHU_ROLE_CLIENT)
 		return vhu_error(EINVAL,
-			"role %d is unknown: VHU_ROLE_SERVER (%d) and VHU_ROLE_CLIENT (%d) are allowed",
+			"role %d is unknown: VHU_ROLE_SERVER (%d) and VHU_ROLE_CLIENT (%d) "
+			"are allowed",
 			(int)options->role, VHU_ROLE_SERVER, VHU_ROLE_CLIENT);
 	if (options->socket_mode > MODE_MAX)
 		return vhu_error(EINVAL, "socket mode 0%o: 0 to 0%o are allowed",

@@ -219,7 +219,7 @@ vhu_port_create(const struct vhu_port_options *options, struct vhu_port **port)
 		return vhu_error(EINVAL, "no port without EAL: call rte_eal_init() first");
 	if (rte_eal_process_type() != RTE_PROC_PRIMARY)
 		return vhu_error(ENOTSUP,
-			"a secondary process cannot create ports: create them in the primary process");
+			"a secondary process cannot create ports: let the primary process do it");
 	vhu_control_lock();
 	error = vhu_control_hold(&control);
 	if (error == 0) {

@@ -129,7 +129,7 @@ vhu_service_start(struct vhu_control *control)
 			return 0;
 		}
 		vhu_log(VHU_LOG_WARNING, NULL, VHU_LOG_NO_RING,
-			"no service core takes the control loop (%s): it runs on a thread of its own",
+			"no service core takes the control loop (%s): a thread of its own does",
 			strerror(-error));
 	}
 	error = vhu_thread_start(&service->thread, "vhu-control", thread_main, control);

@@ -22,7 +22,7 @@
 #define ADD_NUMBER rte_tel_data_add_dict_u64
 #endif
 
-/** Entries of a list in one answer of 16 KiB; with large counters an entry takes about 600 bytes. */
+/** Entries of a list in one answer of 16 KiB; with large counters one takes about 600 bytes. */
 #define PART 16
 
 /** What a command asks for: a port, and where its list is to begin. */
@@ -136,7 +136,7 @@ fill_port(const struct query *query, struct rte_tel_data *data)
 	return 0;
 }
 
-/* A list is a dict of dicts, since telemetry's arrays cannot hold dicts: "total", then the entries. */
+/* A list is a dict of dicts, since arrays cannot hold dicts: "total", then the entries. */
 static void
 start_part(unsigned int total, struct rte_tel_data *data)
 {

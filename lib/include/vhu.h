@@ -152,15 +152,18 @@ void vhu_port_options_init(struct vhu_port_options *options);
  *
  * @param options  what to create; not kept.
  * @param port     receives the handle; owned by the caller until vhu_port_destroy().
- * @return 0, or a negative errno: -EINVAL (a value out of range), -EADDRINUSE (somebody listens
- *   on the path), -ENAMETOOLONG, -EACCES, -ENOMEM ... vhu_error_text() has the sentence.
+ * @return 0, or a negative errno: -EINVAL (a value out of range, or EAL is not initialised),
+ *   -EADDRINUSE (somebody listens on the path), -EEXIST (the name is taken, or the path is no
+ *   socket), -ENOTSUP (a secondary process), -ENAMETOOLONG, -EACCES, -ENOMEM ...
+ *   vhu_error_text() has the sentence.
  */
 int vhu_port_create(const struct vhu_port_options *options, struct vhu_port **port);
 
 /**
  * Close the socket, stop all rings, unmap guest memory and free the port and its queues.
- * No lcore may burst on its queues any more. Waits for slow work under way on its behalf.
- * NULL is allowed.
+ * No lcore may burst on its queues any more. Waits for slow work under way on its behalf, and
+ * for a callback of the port that is running; no other begins. May be called from a callback, also
+ * of the same port. The last port of a process stops the control loop. NULL is allowed.
  */
 void vhu_port_destroy(struct vhu_port *port);
 
@@ -180,7 +183,9 @@ int vhu_port_info(struct vhu_port *port, struct vhu_port_info *info);
 int vhu_queue_info(struct vhu_queue *queue, struct vhu_queue_info *info);
 /**
  * Describe the memory regions.
+ * @param port     the port.
  * @param regions  room for @p count entries; may be NULL when @p count is 0.
+ * @param count    entries there is room for.
  * @return how many regions there are (may be more than @p count; only @p count are written).
  */
 int vhu_port_regions(struct vhu_port *port, struct vhu_region_info *regions, unsigned int count);

@@ -97,7 +97,8 @@ rings_and_memory_of_a_running_port_are_described(void **state)
 	front_end_share_memory(&front_end);
 	front_end_start_ring(&front_end, 1);
 	front_end_ask_u64(&front_end, VHU_GET_FEATURES);
-	assert_says("/vhu/rings,running", "\"ring1\":{\"direction\":\"rx\",\"size\":8,\"started\":1");
+	assert_says("/vhu/rings,running",
+		"\"ring1\":{\"direction\":\"rx\",\"size\":8,\"started\":1");
 	assert_says("/vhu/memory,running", "\"total\":1");
 	assert_says("/vhu/memory,running", "\"user_address\":\"0x7f0000000000\",\"size\":2097152");
 	assert_says("/vhu/stats,running", "\"ring0\":{\"packets\":0");
@@ -126,7 +127,8 @@ bad_parameters_are_answered_with_null(void **state)
 	static const char *const commands[] = {
 		"/vhu/port", "/vhu/port,", "/vhu/port,nobody", "/vhu/port,,", "/vhu/rings,here,",
 		"/vhu/rings,here,x", "/vhu/rings,here,-1", "/vhu/rings,here,1x",
-		"/vhu/rings,here,99999999999999999999", "/vhu/memory,heretoo", "/vhu/stats,here,1,2",
+		"/vhu/rings,here,99999999999999999999", "/vhu/memory,heretoo",
+		"/vhu/stats,here,1,2",
 		"/vhu/port,a-name-that-is-longer-than-any-port-can-have-at-all",
 	};
 	struct vhu_port *port = create("here", 1);
