@@ -47,7 +47,7 @@ struct clock {
 static FILE *json_file;
 
 /*
- * @return the descriptor from which SIGINT and SIGTERM are read; all threads made later block
+ * @return the descriptor from which the signals that end us are read; all threads made later block
  * them.
  */
 static int
@@ -58,6 +58,7 @@ take_signals(void)
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -265,7 +265,7 @@ def test_live_lines_come_with_the_period(path):
         assert word in lines[0]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("interactive", [False, True], ids=["plain", "prompt"])
 def test_signal_ends_it_with_a_summary(path, number, interactive):
     with start(path, interactive=interactive) as process:

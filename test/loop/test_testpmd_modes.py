@@ -37,10 +37,12 @@ class Bench:
         self.sessions = []
         self.summary_path = path.with_name("summary.json")
 
-    def start(self, mode, *options, ports=("",), interactive=False):
+    def start(self, mode, *options, ports=("",), interactive=False, workers=1):
         self.paths = [self.paths[0].with_name(f"{index}.sock") for index in range(len(ports))]
-        command = [place.VHU_TESTPMD, *traffic.eal(traffic.BACK_CORE, memory_mib=128), "--",
-                   "--fwd", mode, "--json", self.summary_path, *options]
+        eal = traffic.eal(traffic.BACK_CORE, memory_mib=128)
+        eal[1] = ",".join(f"{lcore}@{traffic.BACK_CORE}" for lcore in range(workers + 1))
+        command = [place.VHU_TESTPMD, *eal, "--", "--fwd", mode, "--json", self.summary_path,
+                   *options]
         for path, extra in zip(self.paths, ports):
             command += ["--port", f"path={path}{extra}"]
         if interactive:
@@ -374,6 +376,24 @@ def test_many_queues_reach_a_guest_with_one(bench):
         return arrived == {0, 1, 2, 3}
 
     wait_until(all_arrived, 10, "frames of all four queues")
+
+
+def test_lcores_share_the_queues(bench):
+    session = bench.start("io", ports=(",queues=4",), workers=3).connect(pairs=4)
+    for _ in range(3):
+        session.echo(count=40)
+    port, = bench.summary()
+    assert port["rx"]["packets"] == 3 * 4 * 40
+    assert port["drops"] == 0
+
+
+def test_one_lcore_serves_ports_beside_its_other_duties(bench):
+    bench.start("io", ports=(",queues=2", ",queues=2"), workers=0)
+    left, right = bench.connect(0, pairs=2), bench.connect(1, pairs=2)
+    for number, (sender, receiver) in enumerate(zip(left.pairs, right.pairs)):
+        data = net.frame(number, 200)
+        sender.send(data)
+        assert receiver.receive(1)[0][1] == data
 
 
 def test_frames_for_a_guest_that_is_not_there_are_counted(bench):
