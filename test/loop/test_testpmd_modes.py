@@ -331,6 +331,27 @@ def test_csum_offload_is_used_when_the_guest_agrees(bench):
     assert header.flags & net.NEEDS_CSUM
 
 
+@pytest.mark.parametrize("tso, size", [(0, 1000), (500, 500)], ids=["as received", "own size"])
+def test_csum_passes_large_frames_on(bench, tso, size):
+    features = OFFLOADS | bit(Feature.HOST_TSO4, Feature.GUEST_TSO4)
+    session = bench.start("csum", ports=(f",tso={tso}",)).connect(features=features)
+    session.pairs[0].post()
+    segment = transport(TCP, bytes(3000), 0)
+    # A driver leaves the sum over the pseudo header, length included, in the checksum's place.
+    start = ~checksum(pseudo(TCP, segment)) & 0xFFFF
+    segment = segment[:16] + struct.pack("!H", start) + segment[18:]
+    sent = ip_frame(4, TCP, segment)
+    place_of = session.memory.allocate(4096, 4096)
+    request = net.Header(net.NEEDS_CSUM, net.GSO_TCPV4, 54, 1000, 34, 16)
+    session.pairs[0].send(sent, request, place=place_of)
+    (header, got), = session.pairs[0].receive(1)
+    assert (header.gso_type, header.gso_size) == (net.GSO_TCPV4, size)
+    assert header.flags & net.NEEDS_CSUM
+    assert (header.checksum_start, header.checksum_offset) == (34, 16)
+    assert got[14:50] + got[52:] == sent[14:50] + sent[52:]
+    assert got[50:52] == sent[50:52], "the sum over the pseudo header is wrong"
+
+
 def test_csum_repairs_and_counts_a_wrong_ipv4_header(bench):
     session = bench.start("csum").connect()
     segment = transport(UDP, b"abc", 0)
