@@ -85,6 +85,7 @@ make_device(struct vhu_port *port)
 		.executor = &port->control->executor,
 		.domain = &port->control->domain,
 		.populate = port->options.populate,
+		.in_order = true,
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 		/* A guest of another byte order could not share this machine's processor type. */
 		.legacy = true,

@@ -87,6 +87,8 @@ struct vhu_device_config {
 	struct vhu_executor *executor;
 	struct vhu_grace_domain *domain;
 	bool populate;               /**< fault memory in */
+	/** Buffers are returned in the order they came: the used index tells where to resume. */
+	bool in_order;
 	bool legacy;                 /**< serve drivers without VERSION_1, of our byte order */
 };
 

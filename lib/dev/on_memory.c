@@ -13,7 +13,6 @@
 struct map_job {
 	struct vhu_job job;
 	struct vhu_device *device;
-	struct vhu_bin *bin;       /* for ADD_MEM_REG: what the change leaves behind */
 	bool populate;
 	unsigned int count;
 	unsigned int failed;       /* run(): which one could not be mapped */
@@ -53,7 +52,6 @@ static void
 map_job_free(struct map_job *map)
 {
 	vhu_device_drop_regions(map->device, map->regions, map->count);
-	vhu_bin_discard(map->bin);
 	free(map);
 }
 
@@ -206,26 +204,39 @@ vhu_on_get_max_mem_slots(struct vhu_device *device, struct vhu_message *m,
 	return vhu_accept();
 }
 
+/* Every burst that begins or goes on from here sees the new region. */
+static void
+region_added(struct vhu_device *device, uint16_t unused)
+{
+	(void)unused;
+	vhu_device_tell(device, VHU_EVENT_MEMORY, device->map->count);
+	vhu_device_settle(device, vhu_accept());
+}
+
 static void
 done_add(struct vhu_job *job)
 {
 	struct map_job *add = (struct map_job *)job;
 	struct vhu_device *device = add->device;
 	struct vhu_verdict verdict = map_job_verdict(add);
+	struct vhu_bin *bin = vhu_bin_own(device);
 	struct vhu_map *map = NULL;
 
 	if (verdict.severity == VHU_ACCEPT)
 		map = vhu_map_with(device->map, add->regions[0], &verdict);
 	if (verdict.severity == VHU_ACCEPT)
-		verdict = switch_map(device, map, add->bin);
-	if (verdict.severity == VHU_ACCEPT) {
-		/* Nothing is taken away, so nobody has to wait for the old map to go. */
-		vhu_bin_retire(add->bin, NULL);
-		add->bin = NULL;
-		vhu_device_tell(device, VHU_EVENT_MEMORY, device->map->count);
-	}
+		verdict = switch_map(device, map, bin);
 	map_job_free(add);
-	vhu_device_settle(device, verdict);
+	if (verdict.severity != VHU_ACCEPT) {
+		vhu_device_settle(device, verdict);
+		return;
+	}
+	/*
+	 * Once it is acknowledged the guest may put buffers there, and a burst that began with the
+	 * old map would take them for bad addresses. So this waits as well, if only for the burst.
+	 */
+	bin->then = region_added;
+	vhu_bin_retire(bin, NULL);
 }
 
 /* Would the region fit into the device's map? Asked before the slow part. */
@@ -268,11 +279,6 @@ vhu_on_add_mem_reg(struct vhu_device *device, struct vhu_message *m, struct vhu_
 	(void)reply;
 	if (add == NULL)
 		return vhu_refuse(VHU_REFUSE, "out of memory");
-	add->bin = vhu_bin_new(device);
-	if (add->bin == NULL) {
-		map_job_free(add);
-		return vhu_refuse(VHU_REFUSE, "out of memory");
-	}
 	verdict = vhu_region_prepare(wire, vhu_message_take_fd(m, 0), &add->regions[0]);
 	if (verdict.severity == VHU_ACCEPT) {
 		add->count = 1;

@@ -149,10 +149,7 @@ prepare_start(struct vhu_device *device, struct vhu_device_ring *ring, uint16_t 
 	verdict = vhu_ring_resolve(ring, device->map, &probe);
 	if (verdict.severity != VHU_ACCEPT)
 		return verdict;
-	/*
-	 * The driver goes on from its own used index, whatever base was given: entries between the
-	 * two that a former back-end took and never returned are lost, not returned twice.
-	 */
+	/* The driver goes on from its own used index, whatever base was given. */
 	*next_used = vhu_guest_load16(&probe.used->idx);
 	if (ring->enabled)
 		*next = vhu_ring_build(device, ring, device->map, &verdict);
@@ -180,6 +177,9 @@ vhu_on_set_vring_kick(struct vhu_device *device, struct vhu_message *m, struct v
 	if (verdict.severity != VHU_ACCEPT)
 		return verdict;
 	/* Parked and quiet: it was never started, or a grace period has passed since it was. */
+	/* What a former back-end took and never returned is taken again, where that is sure. */
+	if (device->config.in_order)
+		ring->base = next_used;
 	vhu_ring_reset(ring->lcore, ring->base, next_used);
 	ring->started = true;
 	ring->broken_told = false;
@@ -189,6 +189,17 @@ vhu_on_set_vring_kick(struct vhu_device *device, struct vhu_message *m, struct v
 	vhu_event_signal(ring->call_fd);
 	vhu_ring_tell(device, ring, VHU_EVENT_RING_STARTED, ring->size);
 	return verdict;
+}
+
+/*
+ * Nobody writes to the old descriptor any more. What was signalled there, up to the last burst that
+ * knew it, may not have been seen: say it again on the new one.
+ */
+static void
+call_replaced(struct vhu_device *device, uint16_t index)
+{
+	if (device->rings[index].started)
+		vhu_event_signal(device->rings[index].call_fd);
 }
 
 struct vhu_verdict
@@ -220,10 +231,9 @@ vhu_on_set_vring_call(struct vhu_device *device, struct vhu_message *m, struct v
 	(void)vhu_message_take_fd(m, 0);
 	/* An lcore may be about to write to the old one. */
 	bin->fd = old;
+	bin->ring = ring->index;
+	bin->then = call_replaced;
 	vhu_bin_retire(bin, ring);
-	/* What was signalled on the old descriptor may not have been seen. */
-	if (ring->started)
-		vhu_event_signal(fd);
 	return verdict;
 }
 

@@ -41,7 +41,8 @@ struct rig {
 	struct vhu_grace_domain domain;
 	struct vhu_executor executor;
 	bool defer_jobs;
-	bool legacy;            /* for rig_new_device() */
+	bool legacy;            /* these for rig_new_device() */
+	bool in_order;
 	struct vhu_job *jobs;
 	unsigned int jobs_run;
 	int memory;             /* memfd of RIG_MEMORY bytes */
@@ -203,6 +204,7 @@ rig_new_device(void)
 		.executor = &rig.executor,
 		.domain = &rig.domain,
 		.legacy = rig.legacy,
+		.in_order = rig.in_order,
 	};
 
 	rig.device = vhu_device_new(&config);

@@ -247,19 +247,28 @@ add_and_remove_change_the_map(void **state)
 	assert_string_equal(rig.told, "memory=1; memory=2; memory=1; ");
 }
 
+/* After the acknowledgement a buffer may come that lies in the region: no burst may find it bad. */
 static void
-add_is_acknowledged_at_once_although_a_burst_goes_on(void **state)
+add_is_acknowledged_when_no_burst_has_the_old_map(void **state)
 {
+	struct vhu_wire_mem_reg add = { .region = rig_region(HALF, HALF) };
+	unsigned int replies;
+	int fd;
+
 	(void)state;
 	rig_negotiate();
 	assert_int_equal(rig_add(rig_region(0, HALF)), 0);
 	rig_run_ring(0);
 	enter(0);
-	assert_int_equal(rig_add(rig_region(HALF, HALF)), 0);
+	replies = rig.replies;
+	fd = rig_dup(rig.memory);
+	rig_send(VHU_ADD_MEM_REG, VHU_FLAG_NEED_REPLY, &add, sizeof(add), &fd, 1);
+	assert_true(vhu_device_busy(rig.device));
 	/* The next burst sees the new map already. */
 	assert_int_equal(rig_seen(0)->map->count, 2);
 	leave(0);
-	assert_int_equal(vhu_grace_step(&rig.domain), 0);
+	assert_int_equal(rig.replies, replies + 1);
+	assert_int_equal(rig.reply.payload.u64, 0);
 }
 
 static void
@@ -434,11 +443,11 @@ remove_waits_for_an_older_map_that_a_burst_still_uses(void **state)
 	(void)state;
 	rig_negotiate();
 	assert_int_equal(rig_add(rig_region(0, HALF)), 0);
-	assert_int_equal(rig_add(rig_region(HALF, 0x1000)), 0);
+	assert_int_equal(rig_add(rig_region(HALF, HALF)), 0);
 	rig_run_ring(0);
-	assert_int_equal(rig_remove(rig_region(HALF, 0x1000)), 0);
 	enter(0);
-	assert_int_equal(rig_add(rig_region(HALF, HALF)), 0); /* leaves a map behind */
+	/* Leaves a snapshot with the present map behind. */
+	assert_int_equal(rig_fd(VHU_SET_VRING_CALL, 0, rig_eventfd()), 0);
 	vhu_reader_leave(&rig.rings[0].reader);
 	/* The burst is over, but nobody has looked yet when the next message comes. */
 	replies = rig.replies;
@@ -512,7 +521,7 @@ main(void)
 		RIG_TEST(table_swap_waits_for_a_burst_before_it_unmaps),
 		RIG_TEST(table_is_answered_after_the_worker_has_unmapped),
 		RIG_TEST(add_and_remove_change_the_map),
-		RIG_TEST(add_is_acknowledged_at_once_although_a_burst_goes_on),
+		RIG_TEST(add_is_acknowledged_when_no_burst_has_the_old_map),
 		RIG_TEST(add_does_not_stop_a_ring),
 		RIG_TEST(add_that_overlaps_is_refused),
 		RIG_TEST(same_memory_elsewhere_in_the_file_is_an_overlap),

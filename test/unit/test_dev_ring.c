@@ -235,6 +235,20 @@ ring_starts_at_its_base_and_the_used_index_of_the_guest(void **state)
 }
 
 static void
+ring_of_an_in_order_device_starts_at_the_used_index_of_the_guest(void **state)
+{
+	(void)state;
+	rig.in_order = true;
+	rig_renew_device();
+	prepare();
+	rig_used(0)->idx = 0xfff0;
+	rig_start_ring(0, 0xfff8);
+	assert_int_equal(rig.rings[0].next_avail, 0xfff0);
+	assert_int_equal(rig.rings[0].next_used, 0xfff0);
+	assert_int_equal(rig_base(0), 0xfff0);
+}
+
+static void
 kick_without_descriptor_starts_the_ring(void **state)
 {
 	(void)state;
@@ -349,6 +363,23 @@ old_call_descriptor_lives_as_long_as_a_burst_may_use_it(void **state)
 }
 
 static void
+new_call_descriptor_is_signalled_after_the_last_burst_with_the_old_one(void **state)
+{
+	int first = rig_eventfd(), second = rig_eventfd(), peer = rig_dup(second);
+
+	(void)state;
+	rig_run_ring(0);
+	assert_int_equal(rig_fd(VHU_SET_VRING_CALL, 0, first), 0);
+	(void)vhu_reader_enter(&rig.rings[0].reader);
+	assert_int_equal(rig_fd(VHU_SET_VRING_CALL, 0, second), 0);
+	assert_int_equal(rig_signals(peer), 0);
+	vhu_reader_leave(&rig.rings[0].reader);
+	vhu_grace_step(&rig.domain);
+	assert_int_equal(rig_signals(peer), 1);
+	close(peer);
+}
+
+static void
 call_without_descriptor_polls(void **state)
 {
 	(void)state;
@@ -428,6 +459,7 @@ main(void)
 		RIG_TEST(started_ring_takes_no_new_size_base_or_address),
 		RIG_TEST(started_ring_takes_its_address_again_with_another_flag),
 		RIG_TEST(ring_starts_at_its_base_and_the_used_index_of_the_guest),
+		RIG_TEST(ring_of_an_in_order_device_starts_at_the_used_index_of_the_guest),
 		RIG_TEST(kick_without_descriptor_starts_the_ring),
 		RIG_TEST(kick_descriptor_of_a_started_ring_is_replaced),
 		RIG_TEST(kick_descriptor_may_be_a_pipe_but_no_file),
@@ -436,6 +468,7 @@ main(void)
 		RIG_TEST(call_descriptor_is_signalled_at_start_and_when_replaced),
 		RIG_TEST(call_descriptor_that_is_full_harms_nobody),
 		RIG_TEST(old_call_descriptor_lives_as_long_as_a_burst_may_use_it),
+		RIG_TEST(new_call_descriptor_is_signalled_after_the_last_burst_with_the_old_one),
 		RIG_TEST(call_without_descriptor_polls),
 		RIG_TEST(ring_that_cannot_be_specialised_does_not_start),
 		RIG_TEST(enable_takes_only_0_and_1),
