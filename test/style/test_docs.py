@@ -3,14 +3,10 @@
 """What README and guide say is true: their program compiles, their options and paths exist."""
 
 import glob
-import json
 import os
 import re
-import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -170,67 +166,15 @@ def test_path_that_does_not_exist_is_found():
     assert list(paths_in("see ``lib/none/x.c`` and [a](doc/none)")) == ["lib/none/x.c", "doc/none"]
 
 
-def installed(folder):
-    """Install the build into a folder, as the guide says; return the folder of libvhu.pc."""
-    if shutil.which("meson") is None:
-        pytest.skip("meson is not installed")
-    subprocess.run(["meson", "install", "-C", BUILD, "--no-rebuild", "--quiet",
-                    "--destdir", str(folder)], check=True, capture_output=True, timeout=60)
-    found = list(folder.rglob("libvhu.pc"))
-    assert len(found) == 1
-    text = found[0].read_text()
-    prefix = re.search(r"^prefix=(.*)$", text, re.M).group(1)
-    found[0].write_text(text.replace(f"prefix={prefix}", f"prefix={folder}{prefix}", 1))
-    return found[0].parent
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """An installation."""
-    folder = tmp_path_factory.mktemp("installed")
-    return folder, installed(folder)
-
-
-def test_installation_has_what_the_guide_promises(place):
-    names = {path.name for path in place[0].rglob("*")}
-    assert {"libvhu.so", "libvhu.pc", "vhu-testpmd", "vhu.h", "vhu_net.h", "vhu_event.h",
-            "vhu_stats.h"} <= names
-
-
-def sanitizer():
-    """Which sanitizer the build has; a program must then be linked in ways of its own."""
-    done = subprocess.run(["meson", "introspect", "--buildoptions", BUILD], capture_output=True,
-                          text=True, check=True)
-    return next(option["value"] for option in json.loads(done.stdout)
-                if option["name"] == "b_sanitize")
-
-
-def test_program_of_the_readme_compiles_and_listens(place, tmp_path):
-    if sanitizer() != "none":
-        pytest.skip(f"this build has sanitizer {sanitizer()}; users link with the plain library")
-    folder, pkgconfig = place
-    source, program, path = tmp_path / "echo.c", tmp_path / "echo", tmp_path / "0.sock"
+def test_program_of_the_readme_is_short_and_compiles(tmp_path):
+    """Only the compiler's opinion here: tools/rig/install-test links it and runs it."""
+    source = tmp_path / "echo.c"
     subprocess.run([sys.executable, os.path.join(HERE, "readme_sample.py"), source], check=True)
     lines = [line for line in source.read_text().split("\n") if line.strip()]
     assert len(lines) <= 32
-    environment = {**os.environ, "PKG_CONFIG_PATH": str(pkgconfig)}
-    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libvhu", "libdpdk"], text=True,
-                           capture_output=True, check=True, env=environment).stdout.split()
-    assert f"-I{folder}" in " ".join(flags), "not the headers that were installed"
-    subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", program, source, *flags],
-                   check=True, timeout=60)
-    environment["LD_LIBRARY_PATH"] = str(pkgconfig.parent)
-    with open(tmp_path / "log", "w+", encoding="utf-8") as log:
-        process = subprocess.Popen([program, "--no-huge", "--no-shconf", "--no-pci", "-m", "64",
-                                    "--no-telemetry", "--lcores", "0", "--", path],
-                                   env=environment, stdout=log, stderr=log)
-        try:
-            until = time.monotonic() + 20
-            while not path.exists() and process.poll() is None and time.monotonic() < until:
-                time.sleep(0.02)
-            log.seek(0)
-            assert path.is_socket(), log.read()
-            assert process.poll() is None
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(10)
+    flags = subprocess.run(["pkg-config", "--cflags", "libdpdk"], text=True, check=True,
+                           capture_output=True).stdout.split()
+    done = subprocess.run(["cc", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", *flags,
+                           f"-I{ROOT}/lib/include", source], text=True, check=False,
+                          capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr

@@ -65,7 +65,8 @@ class Monitor:
 class Guest:
     """A running guest with one network device per socket path, eth0, eth1, ..."""
 
-    def __init__(self, folder, sockets, memory_mib=256, slots=0, reconnect=False, device_options=""):
+    def __init__(self, folder, sockets, memory_mib=256, slots=0, reconnect=False,
+                 device_options=""):
         self.monitor_path = folder / "qmp.sock"
         self.number = 0
         self.ready_from = 0
