@@ -183,17 +183,17 @@ def style(log):
 
 def unit(log):
     """Every unit test, gcc, release."""
-    return meson_tests(log, release(log))
+    return meson_tests(log, release(log), "--no-suite", "style")
 
 
 def unit_clang(log):
     """Every unit test, clang, release."""
-    return meson_tests(log, clang(log))
+    return meson_tests(log, clang(log), "--no-suite", "style")
 
 
 def unit_asan(log):
     """Every unit test under ASan and UBSan."""
-    return meson_tests(log, sanitized(log), "--timeout-multiplier", "5")
+    return meson_tests(log, sanitized(log), "--no-suite", "style", "--timeout-multiplier", "5")
 
 
 def conformance_in(log, folder):
