@@ -43,28 +43,19 @@ def pytest_configure(config):
                             "backend(kind): which back-end the test needs, see command_of()")
 
 
-def program(config, *places):
-    """The first of these programs that the build folder has."""
-    build = pathlib.Path(config.getoption("--build"))
-    for place in places:
-        if (build / place).exists():
-            return build / place
-    raise pytest.UsageError(f"{build / places[0]} does not exist: build it first, or name another "
-                            "folder with --build DIR or a program with --backend-command")
-
-
 def command_of(config, kind):
     """
     The back-end of each kind, polling on one processor and without hugepages.
-    "echo": one queue pair; a number: so many pairs; "client": connects to the front-end.
+    A number: so many queue pairs; "client": connects to the front-end.
     """
-    common = "--no-huge --no-shconf --file-prefix=vhu-conformance --no-pci -m 256 --lcores"
+    program = pathlib.Path(config.getoption("--build")) / "test/conformance/conformance-backend"
+    if not program.exists():
+        raise pytest.UsageError(f"{program} does not exist: build it first, or name another "
+                                "folder with --build DIR or a program with --backend-command")
     lcore = config.getoption("--lcore") or str(max(os.sched_getaffinity(0)))
-    if kind == "echo":
-        return f"{program(config, 'app/echo/vhu-echo')} {common} 0@{lcore} -- {{socket}}"
-    port = "path={socket},mtu=1500," + ("client=1" if kind == "client" else f"queues={kind}")
-    return (f"{program(config, 'app/testpmd/vhu-testpmd')} {common} 0@{lcore},1@{lcore} -- "
-            f"--port {port} --fwd io")
+    role = "--client" if kind == "client" else f"--pairs {kind}"
+    return (f"{program} --no-huge --no-shconf --file-prefix=vhu-conformance --no-pci -m 256 "
+            f"--lcores 0@{lcore} -- {role} {{socket}}")
 
 
 class Keeper:
@@ -154,7 +145,7 @@ def pytest_runtest_makereport(item, call):
 def backend(keeper, request):
     """The back-end; alive, clean and back at its baseline when the test is over."""
     marker = request.node.get_closest_marker("backend")
-    backend = keeper.backend(marker.args[0] if marker else "echo")
+    backend = keeper.backend(marker.args[0] if marker else "4")
     request.node.watched_backend = (backend, backend.log_position())
     yield backend
     try:

@@ -8,13 +8,26 @@ import random
 import pytest
 
 from frontend import messages
-from frontend.census import Census, data_size
+from frontend.census import Census, address_sanitizer, data_size, wait_for_baseline
 from frontend.checks import Descriptors, connection_works, plausible_payload
 from frontend.connection import Closed, Connection
-from frontend.memory import Region
+from frontend.memory import PAGE, Region
 from frontend.messages import (MAX_PAYLOAD, NEED_REPLY, Protocol, Request, RULES, VERSION, bit,
                                mem_reg, state, u64)
+from frontend.ring import wait_until
 from frontend.session import Step
+
+
+def settled(backend):
+    """A census when nothing changes any more: what is given up is closed a little later."""
+    last = [Census(backend.pid)]
+
+    def unchanged():
+        last.append(Census(backend.pid))
+        return last[-1].difference(last[-2]) == ""
+
+    wait_until(unchanged, "a back-end at rest")
+    return last[-1]
 
 
 def constant(backend, connection, once, repeat):
@@ -22,13 +35,14 @@ def constant(backend, connection, once, repeat):
     for _ in range(64):
         once()
     connection.barrier()
-    before, size = Census(backend.pid), data_size(backend.pid)
+    before, size = settled(backend), data_size(backend.pid)
     for _ in range(repeat):
         once()
     connection.barrier()
-    assert Census(backend.pid).difference(before) == ""
+    wait_for_baseline(backend.pid, before)
     growth = data_size(backend.pid) - size
-    assert growth < 1 << 20, f"the heap grew by {growth} bytes"
+    # A sanitizer keeps what was freed; leaks are its own business then.
+    assert growth < 1 << 20 or address_sanitizer(backend.pid), f"the heap grew by {growth} bytes"
 
 
 SAME = [request for request, rule in RULES.items()
@@ -234,8 +248,9 @@ def test_refusals_leave_no_trace(start, counts, closing):
     if not session.protocol_offered & bit(Protocol.CONFIGURE_MEM_SLOTS):
         pytest.skip("the back-end does not offer CONFIGURE_MEM_SLOTS")
     own = session.memory.regions[0]
+    packed = messages.region(own.guest_address + PAGE, PAGE, 1 << 45, 0)
     for _ in range(counts(10000, 200)):
         fd = os.dup(own.fd)
-        session.connection.must_not(Request.ADD_MEM_REG, mem_reg(own.packed()), (fd,))
+        session.connection.must_not(Request.ADD_MEM_REG, mem_reg(packed), (fd,))
         os.close(fd)
     session.echo()

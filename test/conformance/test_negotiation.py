@@ -221,7 +221,6 @@ def config_connection(negotiated, offered):
     return negotiated()
 
 
-@pytest.mark.backend("4")
 @pytest.mark.row("N10")
 def test_config_is_echoed_with_its_data(negotiated, offered):
     connection = config_connection(negotiated, offered)
@@ -233,7 +232,6 @@ def test_config_is_echoed_with_its_data(negotiated, offered):
         assert struct.unpack_from("<H", whole, 12 + 10)[0] >= 68
 
 
-@pytest.mark.backend("4")
 @pytest.mark.row("N10", "N11")
 @pytest.mark.parametrize("payload", [
     messages.config(0, 257), messages.config(0, 12)[:-1], messages.config(0, 12) + b"\0",
@@ -246,7 +244,6 @@ def test_config_that_does_not_exist(negotiated, offered, payload):
     connection_works(connection)
 
 
-@pytest.mark.backend("4")
 @pytest.mark.row("N12")
 @pytest.mark.parametrize("payload", [
     messages.config(250, 12), messages.config(0, 12)[:-1], messages.config(0, 6),
@@ -365,7 +362,6 @@ def test_reset_device_while_rings_run(start, offered):
 
 
 @pytest.mark.row("N1", "N15")
-@pytest.mark.backend("4")
 def test_what_is_offered_is_served(negotiated, offered):
     connection = negotiated()
     protocol = offered[1]
@@ -387,7 +383,6 @@ def test_what_is_offered_is_served(negotiated, offered):
 
 
 @pytest.mark.row("N1")
-@pytest.mark.backend("4")
 @pytest.mark.parametrize("value", [67, 65536, 1 << 63])
 def test_mtu_that_no_ethernet_has(negotiated, offered, value):
     if not offered[1] & bit(Protocol.NET_MTU):

@@ -58,6 +58,12 @@ def data_size(pid):
     raise AssertionError("no VmData in /proc/<pid>/status")
 
 
+def address_sanitizer(pid):
+    """Does this process keep freed memory back in order to catch whoever uses it?"""
+    with open(f"/proc/{pid}/exe", "rb") as program:
+        return b"__asan_init" in program.read()
+
+
 def processor_time(pid):
     """Clock ticks that each thread has used, by thread id."""
     ticks = {}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+/*
+ * The back-end that the conformance tests drive: each frame goes back into the pair it came from,
+ * with whatever the guest asked for. Unlike vhu-echo it has any number of pairs and either role;
+ * unlike vhu-testpmd it never sends a frame to another pair because one of them is not running.
+ */
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <rte_eal.h>
+#include <rte_lcore.h>
+#include <rte_mbuf.h>
+
+#include <vhu.h>
+#include <vhu_net.h>
+
+#define BURST 32
+
+static volatile sig_atomic_t stopped;
+
+static void
+stop(int number)
+{
+	(void)number;
+	stopped = 1;
+}
+
+static void
+echo(struct vhu_port *port, uint16_t pair)
+{
+	struct rte_mbuf *packets[BURST];
+	uint16_t received, sent;
+
+	received = vhu_rx_burst(vhu_port_rx_queue(port, pair), packets, BURST);
+	sent = vhu_tx_burst(vhu_port_tx_queue(port, pair), packets, received);
+	rte_pktmbuf_free_bulk(packets + sent, received - sent);
+}
+
+static int
+serve(struct vhu_port_options *options)
+{
+	struct vhu_rx_options rx = { .tx_hints = true };
+	struct vhu_port *port;
+	uint16_t pair;
+
+	rx.mempool = rte_pktmbuf_pool_create("conformance", 8191, 256, 0,
+		RTE_MBUF_DEFAULT_BUF_SIZE, rte_socket_id());
+	if (rx.mempool == NULL) {
+		fprintf(stderr, "conformance-backend: no memory for packets: give more with -m\n");
+		return EXIT_FAILURE;
+	}
+	if (vhu_port_create(options, &port) != 0) {
+		fprintf(stderr, "conformance-backend: %s\n", vhu_error_text());
+		return EXIT_FAILURE;
+	}
+	for (pair = 0; pair < options->queue_pairs; pair++)
+		vhu_rx_queue_setup(vhu_port_rx_queue(port, pair), &rx);
+	while (!stopped)
+		for (pair = 0; pair < options->queue_pairs; pair++)
+			echo(port, pair);
+	vhu_port_destroy(port);
+	return EXIT_SUCCESS;
+}
+
+static bool
+read_options(int argc, char **argv, struct vhu_port_options *options)
+{
+	static const struct option names[] = {
+		{ "pairs", required_argument, NULL, 'p' },
+		{ "client", no_argument, NULL, 'c' },
+		{ 0 },
+	};
+	int letter;
+
+	while ((letter = getopt_long(argc, argv, "", names, NULL)) != -1) {
+		if (letter == 'p')
+			options->queue_pairs = (uint16_t)strtoul(optarg, NULL, 10);
+		else if (letter == 'c')
+			options->role = VHU_ROLE_CLIENT;
+		else
+			return false;
+	}
+	options->path = argv[optind];
+	return argc - optind == 1;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct vhu_port_options options;
+	int status = EXIT_FAILURE;
+	int used = rte_eal_init(argc, argv);
+
+	if (used < 0)
+		return EXIT_FAILURE;
+	signal(SIGINT, stop);
+	signal(SIGTERM, stop);
+	vhu_port_options_init(&options);
+	options.mtu = 1500;
+	if (read_options(argc - used, argv + used, &options))
+		status = serve(&options);
+	else
+		fprintf(stderr, "usage: conformance-backend [EAL options] -- "
+			"[--pairs N] [--client] SOCKET\n");
+	rte_eal_cleanup();
+	return status;
+}
