@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright (c) 2026 The vhu founders
-"""The acceptance table: every row with its stimulus in a few words, and why some have no test yet."""
+"""The acceptance table: every row with its stimulus in a few words, and why some lack a test."""
 
 ROWS = {
     "F1": "header sent byte by byte",

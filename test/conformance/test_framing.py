@@ -296,7 +296,7 @@ def test_need_reply_before_reply_ack_is_negotiated(connect):
 
 
 def fill(connection, message):
-    """Send requests until the back-end takes no more. Returns how many went out whole, and the rest."""
+    """Send requests until the back-end takes no more. Returns how many went out, and the rest."""
     connection.sock.setblocking(False)
     sent = 0
     rest = b""

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright (c) 2026 The vhu founders
-"""Guest memory: tables, slots, what may overlap what, and what a translation must stop at (M rows)."""
+"""Guest memory: tables, slots, what may overlap, what a translation must stop at (M rows)."""
 
 import os
 import tempfile

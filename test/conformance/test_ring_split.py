@@ -249,7 +249,7 @@ def test_index_beyond_rings_of_every_size(two_pairs, size, beyond):
 
 
 def border_memory(session, high_first=False):
-    """A border between guest-adjacent regions whose bytes nobody else uses, added to the session."""
+    """A border between guest-adjacent regions whose bytes nobody else uses, added for this."""
     size = 1 << 16
     low = Region(1 << 40, size, 0x7F6000000000)
     high = Region((1 << 40) + size, size, 0x7F5000000000)

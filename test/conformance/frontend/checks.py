@@ -19,7 +19,7 @@ def stays(condition, what, seconds=0.05):
 
 
 def expect_broken(session, ring):
-    """The ring is broken: its error descriptor tells once; the connection goes on as if nothing were.
+    """The ring is broken: its error descriptor tells once; the connection goes on undisturbed.
 
     Returns the base, which still can be asked for.
     """

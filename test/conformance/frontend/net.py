@@ -123,7 +123,7 @@ class NetPair:
         return head
 
     def send_bytes(self, data, cuts=None, publish=True, indirect=None, place=None):
-        """Send header and frame, cut into descriptors of these lengths (the last takes the rest)."""
+        """Send header and frame, cut into descriptors of these lengths (the last: the rest)."""
         ring = self.transmit_ring
         if place is None:
             # The head's slot names the buffer: two in flight never share one.
