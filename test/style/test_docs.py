@@ -166,15 +166,42 @@ def test_path_that_does_not_exist_is_found():
     assert list(paths_in("see ``lib/none/x.c`` and [a](doc/none)")) == ["lib/none/x.c", "doc/none"]
 
 
+def compiler_says(source):
+    """What the compiler has to say about a program that uses the public headers; "" is praise."""
+    flags = subprocess.run(["pkg-config", "--cflags", "libdpdk"], text=True, check=True,
+                           capture_output=True).stdout.split()
+    done = subprocess.run(["cc", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", *flags,
+                           f"-I{ROOT}/lib/include", source], text=True, check=False,
+                          capture_output=True, timeout=60)
+    return done.stderr if done.returncode != 0 else ""
+
+
 def test_program_of_the_readme_is_short_and_compiles(tmp_path):
     """Only the compiler's opinion here: tools/rig/install-test links it and runs it."""
     source = tmp_path / "echo.c"
     subprocess.run([sys.executable, os.path.join(HERE, "readme_sample.py"), source], check=True)
     lines = [line for line in source.read_text().split("\n") if line.strip()]
     assert len(lines) <= 32
-    flags = subprocess.run(["pkg-config", "--cflags", "libdpdk"], text=True, check=True,
-                           capture_output=True).stdout.split()
-    done = subprocess.run(["cc", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", *flags,
-                           f"-I{ROOT}/lib/include", source], text=True, check=False,
-                          capture_output=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+    assert compiler_says(source) == ""
+
+
+API_PAGE = """#include <stdio.h>
+#include <rte_mbuf.h>
+#include <vhu_net.h>
+void page(struct rte_mempool *pool, struct rte_mbuf **packets, uint16_t received, uint16_t sent);
+void page(struct rte_mempool *pool, struct rte_mbuf **packets, uint16_t received, uint16_t sent)
+{
+%s
+}
+"""
+
+
+def test_code_of_the_page_about_the_library_compiles(tmp_path):
+    page = read("doc", "guides", "api.rst")
+    blocks = re.findall(r"^ *\.\. code-block:: c\n((?:\n| +.*\n)+)", page, re.M)
+    assert len(blocks) >= 3
+    source = tmp_path / "page.c"
+    source.write_text(API_PAGE % "\n".join(blocks))
+    assert compiler_says(source) == ""
+    source.write_text(API_PAGE % "\n".join([*blocks, "vhu_no_such_function(port);"]))
+    assert "vhu_no_such_function" in compiler_says(source)
