@@ -160,7 +160,4 @@ class Verify:
                 raise Failed(f"vhu-verify ended\n{self.process.tail()}")
             return self.received() >= target
 
-        try:
-            wait_until(arrived, timeout, f"{frames} frames to come back")
-        except Failed as failed:
-            raise Failed(f"{failed}\n{self.process.tail()}") from None
+        wait_until(arrived, timeout, f"{frames} frames to come back through {self.process.name}")
