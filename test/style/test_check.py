@@ -182,7 +182,10 @@ BLOCK = "Wire\nF: lib/wire/\nF: MAINTAINERS\nT: lib/wire/spec.h\n"
     (BLOCK, {"lib/mem/map.c": ""}, 1),
     (BLOCK + "F: lib/none/\n", {}, 1),
     (BLOCK + "T: test/none\n", {}, 1),
-], ids=["complete", "file-without-block", "block-without-file", "test-that-is-not-there"])
+    (BLOCK + "F: test/unit/\n", {"test/unit/test_a.c": ""}, 1),
+    (BLOCK + "F: test/unit/\nT: test/unit/test_a.c\n", {"test/unit/test_a.c": ""}, 0),
+], ids=["complete", "file-without-block", "block-without-file", "test-that-is-not-there",
+        "test-that-guards-nothing", "test-that-guards"])
 def test_maintainers(text, extra, count):
     files = {"MAINTAINERS": text, "lib/wire/spec.h": "", **extra}
     assert len(list(tree_rules.maintainers(files))) == count

@@ -70,7 +70,11 @@ def maintainers(files):
     for path in files:
         if not any(_covers(pattern, path) for pattern in patterns):
             yield Finding(path, 0, f"no block of {MAINTAINERS} has this file")
-    for test in re.findall(r"^T: *(\S+)", files[MAINTAINERS], re.M):
+    tests = re.findall(r"^T: *(\S+)", files[MAINTAINERS], re.M)
+    for path in files:
+        if re.match(r"test/unit/test_\w+\.c$", path) and path not in tests:
+            yield Finding(path, 0, f"no block of {MAINTAINERS} says which folder this test guards")
+    for test in tests:
         if not any(path == test or path.startswith(test.rstrip("/") + "/") for path in files):
             yield Finding(MAINTAINERS, 0, f"'T: {test}' is not there")
 
