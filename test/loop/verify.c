@@ -8,7 +8,8 @@
  * byte. The number of frames in flight is bounded so that no ring can overflow: then any frame
  * that does not come back was lost by somebody.
  *
- * One thread does everything. Standard output carries JSON lines: progress, and at the end a result.
+ * One thread does everything. Standard output carries JSON lines: progress, and at the end a
+ * result.
  */
 
 #include <errno.h>
@@ -183,7 +184,8 @@ parse_options(struct options *options, int argc, char **argv)
 	/* A frame takes a descriptor per mbuf and one for the header; half of the ring is safe. */
 	per_frame = 1 + (pattern_longest(&options->pattern) + options->mbuf_size - 1) /
 		options->mbuf_size;
-	options->window = RTE_MAX(1u, RTE_MIN(REMEMBERED / 2u, options->ring_size / (2 * per_frame)));
+	options->window =
+		RTE_MAX(1u, RTE_MIN(REMEMBERED / 2u, options->ring_size / (2 * per_frame)));
 }
 
 static int
@@ -213,8 +215,8 @@ setup_port(void)
 		status = rte_eth_rx_queue_setup(PORT, q, options->ring_size, rte_socket_id(), NULL,
 			run.mempool);
 		if (status == 0)
-			status = rte_eth_tx_queue_setup(PORT, q, options->ring_size, rte_socket_id(),
-				NULL);
+			status = rte_eth_tx_queue_setup(
+				PORT, q, options->ring_size, rte_socket_id(), NULL);
 	}
 	return status != 0 ? status : rte_eth_dev_start(PORT);
 }
@@ -332,7 +334,8 @@ check(uint16_t on_queue, const struct rte_mbuf *packet)
 	uint64_t sequence;
 	uint16_t queue, wanted;
 
-	frame = length > sizeof(flat_frame) ? NULL : rte_pktmbuf_read(packet, 0, length, flat_frame);
+	frame = length > sizeof(flat_frame) ? NULL :
+		rte_pktmbuf_read(packet, 0, length, flat_frame);
 	if (frame == NULL || !pattern_identify(frame, length, &queue, &sequence)) {
 		flow->corrupt++;
 		fault("queue %u: a frame of %u bytes that was never sent", on_queue, length);
@@ -357,8 +360,8 @@ check(uint16_t on_queue, const struct rte_mbuf *packet)
 	flow->corrupt++;
 	for (uint32_t i = 0; i < RTE_MIN(length, wanted); i++)
 		if (frame[i] != expected_frame[i]) {
-			fault("queue %u: frame %" PRIu64 " differs at byte %u of %u", queue, sequence,
-				i, wanted);
+			fault("queue %u: frame %" PRIu64 " differs at byte %u of %u", queue,
+				sequence, i, wanted);
 			return;
 		}
 	fault("queue %u: frame %" PRIu64 " has %u bytes instead of %u", queue, sequence, length,

@@ -2,8 +2,8 @@
 # Copyright (c) 2026 The vhu founders
 """Back-ends of ours and a front-end that is not ours (Debian's net_virtio_user).
 
-Back-ends poll on the first core, front-ends on the last. Neither needs hugepages: without them DPDK takes its
-memory from an ordinary memory file, which a front-end can share just as well.
+Back-ends poll on the first core, front-ends on the last. Neither needs hugepages: without them
+DPDK takes its memory from an ordinary memory file, which a front-end can share just as well.
 """
 
 import json
