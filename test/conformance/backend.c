@@ -10,7 +10,6 @@
 
 #include <getopt.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -22,6 +21,8 @@
 #include <vhu_net.h>
 
 #define BURST 32
+/* Most sockets that are served. */
+#define PORTS 64
 
 static volatile sig_atomic_t stopped;
 
@@ -43,33 +44,63 @@ echo(struct vhu_port *port, uint16_t pair)
 	rte_pktmbuf_free_bulk(packets + sent, received - sent);
 }
 
-static int
-serve(struct vhu_port_options *options)
+/* Echo on all ports until a signal comes. */
+static void
+run(struct vhu_port *const *ports, unsigned int count, uint16_t pairs)
 {
-	struct vhu_rx_options rx = { .tx_hints = true };
+	unsigned int i;
+	uint16_t pair;
+
+	while (!stopped)
+		for (i = 0; i < count; i++)
+			for (pair = 0; pair < pairs; pair++)
+				echo(ports[i], pair);
+}
+
+static struct vhu_port *
+port_new(const struct vhu_port_options *options, struct rte_mempool *mempool)
+{
+	const struct vhu_rx_options rx = { .mempool = mempool, .tx_hints = true };
 	struct vhu_port *port;
 	uint16_t pair;
 
-	rx.mempool = rte_pktmbuf_pool_create("conformance", 8191, 256, 0,
-		RTE_MBUF_DEFAULT_BUF_SIZE, rte_socket_id());
-	if (rx.mempool == NULL) {
-		fprintf(stderr, "conformance-backend: no memory for packets: give more with -m\n");
-		return EXIT_FAILURE;
-	}
 	if (vhu_port_create(options, &port) != 0) {
 		fprintf(stderr, "conformance-backend: %s\n", vhu_error_text());
-		return EXIT_FAILURE;
+		return NULL;
 	}
 	for (pair = 0; pair < options->queue_pairs; pair++)
 		vhu_rx_queue_setup(vhu_port_rx_queue(port, pair), &rx);
-	while (!stopped)
-		for (pair = 0; pair < options->queue_pairs; pair++)
-			echo(port, pair);
-	vhu_port_destroy(port);
-	return EXIT_SUCCESS;
+	return port;
 }
 
-static bool
+/* Serve each of the paths with a port of its own. @return the exit status. */
+static int
+serve(struct vhu_port_options *options, char **paths, unsigned int count)
+{
+	struct rte_mempool *mempool = rte_pktmbuf_pool_create("conformance", 8191, 256, 0,
+		RTE_MBUF_DEFAULT_BUF_SIZE, rte_socket_id());
+	struct vhu_port *ports[PORTS];
+	unsigned int made = 0;
+
+	if (mempool == NULL) {
+		fprintf(stderr, "conformance-backend: no memory for packets: give more with -m\n");
+		return EXIT_FAILURE;
+	}
+	for (; made < count; made++) {
+		options->path = paths[made];
+		ports[made] = port_new(options, mempool);
+		if (ports[made] == NULL)
+			break;
+	}
+	if (made == count)
+		run(ports, count, options->queue_pairs);
+	while (made > 0)
+		vhu_port_destroy(ports[--made]);
+	return stopped ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* @return the number of paths, which begin at optind; 0 if the options are wrong. */
+static unsigned int
 read_options(int argc, char **argv, struct vhu_port_options *options)
 {
 	static const struct option names[] = {
@@ -85,16 +116,16 @@ read_options(int argc, char **argv, struct vhu_port_options *options)
 		else if (letter == 'c')
 			options->role = VHU_ROLE_CLIENT;
 		else
-			return false;
+			return 0;
 	}
-	options->path = argv[optind];
-	return argc - optind == 1;
+	return argc - optind > PORTS ? 0 : (unsigned int)(argc - optind);
 }
 
 int
 main(int argc, char **argv)
 {
 	struct vhu_port_options options;
+	unsigned int count;
 	int status = EXIT_FAILURE;
 	int used = rte_eal_init(argc, argv);
 
@@ -104,11 +135,12 @@ main(int argc, char **argv)
 	signal(SIGTERM, stop);
 	vhu_port_options_init(&options);
 	options.mtu = 1500;
-	if (read_options(argc - used, argv + used, &options))
-		status = serve(&options);
+	count = read_options(argc - used, argv + used, &options);
+	if (count != 0)
+		status = serve(&options, argv + used + optind, count);
 	else
 		fprintf(stderr, "usage: conformance-backend [EAL options] -- "
-			"[--pairs N] [--client] SOCKET\n");
+			"[--pairs N] [--client] SOCKET...\n");
 	rte_eal_cleanup();
 	return status;
 }

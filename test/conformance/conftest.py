@@ -14,10 +14,14 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from frontend.backend import Backend, BackendError  # noqa: E402
 from frontend.census import wait_for_baseline  # noqa: E402
+from frontend.connection import Connection  # noqa: E402
+from frontend.memory import GuestMemory  # noqa: E402
 from frontend.messages import Protocol, Request, bit, u64  # noqa: E402
 from frontend.session import Session  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+#: Devices that a back-end of this kind serves beside the one under test.
+OTHERS = {"4": 1, "crowd": 63}
 
 
 def pytest_addoption(parser):
@@ -46,16 +50,18 @@ def pytest_configure(config):
 def command_of(config, kind):
     """
     The back-end of each kind, polling on one processor and without hugepages.
-    A number: so many queue pairs; "client": connects to the front-end.
+    A number: so many queue pairs; "client": connects to the front-end; "crowd": many devices.
     """
     program = pathlib.Path(config.getoption("--build")) / "test/conformance/conformance-backend"
     if not program.exists():
         raise pytest.UsageError(f"{program} does not exist: build it first, or name another "
                                 "folder with --build DIR or a program with --backend-command")
     lcore = config.getoption("--lcore") or str(max(os.sched_getaffinity(0)))
-    role = "--client" if kind == "client" else f"--pairs {kind}"
+    role = {"client": "--client", "crowd": "--pairs 1"}.get(kind, f"--pairs {kind}")
+    # Beside the device that is tormented, others that must not notice.
+    others = "".join(f" {{socket}}.{i}" for i in range(OTHERS.get(kind, 0)))
     return (f"{program} --no-huge --no-shconf --file-prefix=vhu-conformance --no-pci -m 256 "
-            f"--lcores 0@{lcore} -- {role} {{socket}}")
+            f"--lcores 0@{lcore} -- {role} {{socket}}{others}")
 
 
 class Keeper:
@@ -211,6 +217,23 @@ def prepare(session):
 def start(session):
     """Sessions that run."""
     return lambda **options: session(**options).start()
+
+
+@pytest.fixture
+def others(backend, closing, request):
+    """Running sessions with the other devices of the same back-end."""
+    marker = request.node.get_closest_marker("backend")
+    paths = [f"{backend.socket_path}.{i}" for i in range(OTHERS[marker.args[0] if marker else "4"])]
+    if not all(os.path.exists(path) for path in paths):
+        pytest.skip("the back-end given on the command line serves one device")
+    sessions = [Session(Connection.open(path), memory=GuestMemory.small(), ring_size=16)
+                for path in paths]
+    closing.extend(sessions)
+    for each in sessions:
+        each.start()
+    yield sessions
+    for each in sessions:
+        each.memory.check_guards()
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright (c) 2026 The vhu founders
-"""Which test holds which row of the acceptance table: an RST table made from the tests themselves.
+"""Which test holds which row of the acceptance table: an RST table made from the tests.
 
-Conformance tests say it with @pytest.mark.row("R7"); tests in other languages and folders with a
-comment that holds "Rows: F14, F18". A row that no test holds needs a reason in rows.py.
+Conformance tests say it with @pytest.mark.row("R7"); tests in other folders are named in rows.py
+or say it with a comment that holds "Rows: F14, F18". A row that no test holds needs a reason in
+rows.py.
 """
 
 import argparse
@@ -61,8 +62,19 @@ def from_comments():
     return found
 
 
+def from_rows():
+    found = collections.defaultdict(set)
+    for row, tests in rows.ELSEWHERE.items():
+        found[row].update(f"{file}: {test}" for file, test in tests)
+    return found
+
+
 def complaints(held):
     """What is wrong with the table, one line each."""
+    for file, test in {test for tests in rows.ELSEWHERE.values() for test in tests}:
+        path = ROOT / "test" / file
+        if not path.exists() or not re.search(rf"\b{test}\b", path.read_text(encoding="utf-8")):
+            yield f"rows.py names {test} in test/{file}, where it is not"
     for row in sorted(held):
         if row not in rows.ROWS:
             yield f"{row} is held by {sorted(held[row])[0]} but is no row of rows.py"
@@ -101,8 +113,9 @@ def main():
     arguments = parser.parse_args()
     os.chdir(HERE)
     held = from_pytest()
-    for row, tests in from_comments().items():
-        held[row] |= tests
+    for source in (from_comments, from_rows):
+        for row, tests in source().items():
+            held[row] |= tests
     wrong = list(complaints(held))
     if wrong:
         sys.exit("\n".join(f"coverage.py: {line}" for line in wrong))

@@ -205,7 +205,7 @@ def _all(reason, *names):
 WHY_NOT = {
     **_all("the libvhost-user API is not there yet",
            "F14", "F17", "F18", "N17", "G14", "G15", "H2", "H3", "H4", "H5", "H7", "H8", "U1",
-           "Q2", "Q3", "Q4", "C2", "L9"),
+           "Q2", "Q3", "Q4", "L9"),
     **_all("packed rings are not offered yet", "G18", "G19", "L12", "I12"),
     **_all("IN_ORDER is not offered yet", "G20"),
     **_all("the dirty log is not offered yet",
@@ -218,4 +218,20 @@ WHY_NOT = {
            "T8", "T9", "B1", "B2", "B3", "B4", "B5", "B7"),
     **_all("the IOMMU is not offered yet", "B6", "Q7"),
     **_all("the control queue is not offered yet", "HG11"),
+    **_all("needs a build with ThreadSanitizer", "H1", "HA1"),
+    **_all("needs allocations that fail while bursts run", "HA2"),
+    **_all("needs a measurement, see test/perf", "HA3"),
+    **_all("needs a monitor at the guest of test/guest", "Q8", "Q10"),
+}
+
+#: Rows held by tests in other folders and languages: (file below test/, test in it).
+ELSEWHERE = {
+    "C2": [("loop/test_restart.py", "test_back_end_is_killed_and_listens_again"),
+           ("guest/test_traffic.py", "test_guest_survives_a_restart_of_the_back_end")],
+    "H6": [("unit/test_dev_allocation.c", "session_survives_the_failure_of_any_one_allocation")],
+    "HA4": [("unit/test_dev_allocation.c", "session_survives_the_failure_of_any_one_allocation")],
+    "M16": [("unit/test_mem_map.c", "user_range_of_nothing_or_that_wraps_is_outside")],
+    "Q5": [("guest/test_lifecycle.py", "test_hot_plugged_memory_loses_no_packet")],
+    "Q6": [("guest/test_lifecycle.py", "test_guest_reboots_under_traffic")],
+    "Q9": [("loop/test_payload.py", "test_every_byte_returns")],
 }

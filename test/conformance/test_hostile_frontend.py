@@ -218,6 +218,48 @@ def test_vanish_without_waiting_for_answers(prepare, backend, counts):
     connection_works(backend.connect())
 
 
+@pytest.mark.backend("crowd")
+@pytest.mark.row("HF8")
+def test_others_lose_nothing_while_one_vanishes_again_and_again(prepare, others, backend, counts):
+    victim = prepare()
+    steps = handshake(victim)
+    victim.connection.close()
+    total = length(steps)
+    for number in range(counts(1000, 64)):
+        play(backend.connect(), steps, total * number // 64 % (total + 1))
+        others[number % len(others)].echo(count=8, first=number)
+    for each in others:
+        each.echo(count=8, first=5000)
+
+
+@pytest.mark.row("HF1", "F15")
+def test_others_are_served_while_one_is_half_way_through_a_message(connect, others):
+    connection = connect()
+    features = connection.barrier()
+    message = messages.encode(Request.SET_FEATURES, u64(features), VERSION | NEED_REPLY)
+    for cut in range(len(message)):
+        connection.send_bytes(message[cut:cut + 1])
+        others[0].echo(count=2, first=10 * cut)
+        others[0].stop()
+        others[0].restart()
+    assert connection.receive_for(Request.SET_FEATURES).u64 == 0
+
+
+@pytest.mark.row("HF1", "F15")
+def test_others_are_served_while_one_reads_no_replies(connect, others):
+    connection = connect()
+    connection.sock.setblocking(False)
+    try:
+        for _ in range(100000):
+            connection.sock.send(messages.encode(Request.GET_FEATURES))
+    except BlockingIOError:
+        pass
+    for number in range(20):
+        others[0].stop()
+        others[0].restart()
+        others[0].echo(count=8, first=100 * number)
+
+
 @pytest.mark.row("HF8", "C1")
 def test_crowd_of_front_ends_waits_its_turn(backend, closing):
     """One device serves one front-end; the others wait until it has gone."""

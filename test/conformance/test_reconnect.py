@@ -3,11 +3,13 @@
 """Front-ends that come back, in either role of the socket (row C1 and its neighbours)."""
 
 import os
+import signal
 import tempfile
 
 import pytest
 
 from conftest import command_of
+from frontend import net
 from frontend.backend import Backend
 from frontend.checks import connection_works
 from frontend.connection import Listener
@@ -69,24 +71,63 @@ def test_nothing_is_remembered_from_the_former_front_end(start, session):
 
 
 @pytest.fixture
-def client(pytestconfig):
-    """A back-end that connects to us, and our listening socket."""
+def launch(pytestconfig):
+    """Start back-ends of our own, each of which ends in order."""
     if pytestconfig.getoption("--socket") or pytestconfig.getoption("--backend-command"):
-        pytest.skip("the back-end given on the command line listens")
+        pytest.skip("needs to start back-ends of the build folder")
     with tempfile.TemporaryDirectory(prefix="vhu-conformance-") as folder:
-        path = os.path.join(folder, "client.sock")
-        listener = Listener(path, timeout=60)
-        backend = Backend(path, command_of(pytestconfig, "client"),
-                          os.path.join(folder, "backend.log"))
-        backend.spawn()
-        try:
-            yield listener, backend
-            backend.check()
-        finally:
-            listener.close()
+        launched = []
+
+        def launch(kind):
+            backend = Backend(os.path.join(folder, "0.sock"), command_of(pytestconfig, kind),
+                              os.path.join(folder, f"{len(launched)}.log"))
+            launched.append(backend)
+            return backend
+
+        yield launch
+        for backend in launched:
             status = backend.stop()
-        assert status == 0, backend.log()
-        backend.check_log()
+            assert status == 0, backend.log()
+            backend.check_log()
+
+
+@pytest.mark.row("C3", "R9")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_back_end_ends_in_order_under_traffic(launch, number):
+    """What it said it had used, it had: the next one goes on from there."""
+    backend = launch("1").start()
+    session = Session(backend.connect(), ring_size=256)
+    session.start()
+    pair = session.pairs[0]
+    pair.post()
+    for i in range(200):
+        pair.send(net.frame(i), publish=False)
+    pair.transmit_ring.publish()
+    backend.process.send_signal(number)
+    assert backend.process.wait(20) == 0
+    session.connection.expect_end()
+    session.connection = launch("1").start().connect()
+    session.negotiate()
+    session.set_features()
+    session.share_memory()
+    for ring in session.rings:
+        session.start_ring(ring, ring.published_used)
+    session.enable()
+    pair.transmit_ring.wait_used(200)
+    assert pair.transmit_ring.published_used == 200
+    session.memory.check_guards()
+    session.close()
+
+
+@pytest.fixture
+def client(launch):
+    """A back-end that connects to us, and our listening socket."""
+    backend = launch("client")
+    listener = Listener(backend.socket_path, timeout=60)
+    backend.spawn()
+    yield listener, backend
+    assert backend.alive(), backend.log()
+    listener.close()
 
 
 def serve(listener, number, count=8):

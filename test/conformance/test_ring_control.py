@@ -489,6 +489,29 @@ def test_enable_survives_stop_and_start(start):
     session.echo(first=100)
 
 
+@pytest.mark.row("HG12", "R5")
+def test_driver_reloaded_under_traffic(start, counts):
+    """Reset, reload, start: no old index survives, and the first frame needs no kick."""
+    session = start()
+    pair = session.pairs[0]
+    for number in range(counts(1000, 100)):
+        for i in range(20):
+            pair.send(net.frame(i), publish=False)
+        pair.transmit_ring.publish()
+        session.stop()
+        pair.posted.clear()
+        for ring in session.rings:
+            ring.reset()
+        session.set_features()
+        pair.post()
+        data = net.frame(1000 + number)
+        pair.send(data)
+        start_rings(session)
+        (_, got), = pair.receive(1)
+        net.check_echo([data], [got])
+        pair.transmit_ring.wait_used(1)
+
+
 ORDER = {
     "base before size": (Request.SET_VRING_BASE, Request.SET_VRING_NUM, Request.SET_VRING_ADDR,
                          Request.SET_VRING_KICK, Request.SET_VRING_CALL),

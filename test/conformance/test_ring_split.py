@@ -11,6 +11,7 @@ import random
 import pytest
 
 from frontend import net
+from frontend.census import address_sanitizer, data_size
 from frontend.checks import expect_broken, revive, stays
 from frontend.memory import GuestMemory, PAGE, Region
 from frontend.messages import Feature, bit
@@ -91,6 +92,19 @@ def indirect(entries, length=None, flags=INDIRECT, place=None, following=0):
     return lie
 
 
+def indirect_hole(entry):
+    """An indirect table of two entries, of which one is nowhere."""
+    def lie(session, ring):
+        where = session.memory.allocate(32, 16)
+        places = [buffer_of(session, ring, slot) for slot in (0, 1)]
+        places[entry] = HOLE
+        session.memory.write(where, DESCRIPTOR.pack(places[0], 64, NEXT | writable(ring), 1)
+                             + DESCRIPTOR.pack(places[1], 64, writable(ring), 0))
+        ring.describe(0, where, 32, INDIRECT)
+        ring.put_available(0)
+    return lie
+
+
 def second_piece_at(address):
     def lie(session, ring):
         ring.describe(0, buffer_of(session, ring), 64, NEXT | writable(ring), 1)
@@ -146,6 +160,8 @@ LIES = {
     "G8 table at 2^64 - 16": indirect([GOOD], place=lambda session: 0xFFFFFFFFFFFFFFF0),
     "G8 table half in a hole":
         indirect([GOOD, GOOD], place=lambda session: session.memory.regions[0].end - 16),
+    "G8 entry in a hole": indirect_hole(0),
+    "G8 second entry in a hole": indirect_hole(1),
     "G8 nested table": indirect([(16, INDIRECT, 0)]),
     "G8 table and next": indirect([GOOD], flags=INDIRECT | NEXT, following=1),
     "HG7 one descriptor of 1 GiB": one(length=1 << 30),
@@ -198,6 +214,27 @@ def test_lie_breaks_its_ring_only(two_pairs, direction, lie):
 def test_indirect_table_that_was_not_negotiated(two_pairs, direction):
     breaks(two_pairs(features=FEATURES & ~bit(Feature.INDIRECT_DESC)), direction,
            indirect([GOOD]))
+
+
+@pytest.mark.row("HG5", "HG10")
+def test_bad_tables_over_and_over_leave_nothing(two_pairs, backend, counts):
+    session = two_pairs()
+    pair = session.pairs[0]
+    ring = pair.transmit_ring
+    border = border_memory(session)
+    sizes = []
+    for number in range(counts(100000, 300)):
+        # The table lies across two regions, so it has to be gathered; its second entry is nowhere.
+        session.memory.write(border - 16, DESCRIPTOR.pack(pair.transmit_place, 64, NEXT, 1)
+                             + DESCRIPTOR.pack(HOLE, 64, 0, 0))
+        ring.describe(0, border - 16, 32, INDIRECT)
+        ring.put_available(0)
+        ring.wait_error()
+        revive(session, pair)
+        if number % 100 == 50:
+            sizes.append(data_size(backend.pid))
+    assert max(sizes) - min(sizes) < 1 << 20 or address_sanitizer(backend.pid)
+    session.echo()
 
 
 @pytest.mark.row("HG10")

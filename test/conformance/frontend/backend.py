@@ -19,7 +19,7 @@ SANITIZER = re.compile(r"ERROR: \w*Sanitizer|WARNING: ThreadSanitizer|runtime er
                        r"Sanitizer:DEADLYSIGNAL")
 #: Set for back-ends that we start: a report ends the process, so that nobody misses it.
 SANITIZER_OPTIONS = {
-    "ASAN_OPTIONS": "detect_leaks=0:handle_abort=1:abort_on_error=0:exitcode=99",
+    "ASAN_OPTIONS": "detect_leaks=1:handle_abort=1:exitcode=99",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=0",
 }
 
@@ -44,7 +44,7 @@ class Backend:
         words = shlex.split(self.command.format(socket=self.socket_path))
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                words, stdin=subprocess.PIPE, stdout=log, stderr=log,
                 env={**SANITIZER_OPTIONS, **os.environ})
 
     def start(self, timeout=60.0):

@@ -95,6 +95,11 @@ class GuestMemory:
             Region(0x100400000, 4 << 20, 0x7F0000000000),
         ])
 
+    @classmethod
+    def small(cls):
+        """One region, for a session among many."""
+        return cls([Region(0x40000000, 1 << 18, 0x7F3000000000)])
+
     def find(self, guest_address):
         """(region, offset in it) of an address."""
         for region in self.regions:
