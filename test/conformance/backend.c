@@ -77,8 +77,8 @@ port_new(const struct vhu_port_options *options, struct rte_mempool *mempool)
 static int
 serve(struct vhu_port_options *options, char **paths, unsigned int count)
 {
-	struct rte_mempool *mempool = rte_pktmbuf_pool_create("conformance", 8191, 256, 0,
-		RTE_MBUF_DEFAULT_BUF_SIZE, rte_socket_id());
+	struct rte_mempool *mempool = rte_pktmbuf_pool_create(
+		"conformance", 8191, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE, rte_socket_id());
 	struct vhu_port *ports[PORTS];
 	unsigned int made = 0;
 
@@ -139,7 +139,8 @@ main(int argc, char **argv)
 	if (count != 0)
 		status = serve(&options, argv + used + optind, count);
 	else
-		fprintf(stderr, "usage: conformance-backend [EAL options] -- "
+		fprintf(stderr,
+			"usage: conformance-backend [EAL options] -- "
 			"[--pairs N] [--client] SOCKET...\n");
 	rte_eal_cleanup();
 	return status;
