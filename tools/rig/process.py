@@ -37,6 +37,7 @@ class Process:
         self.name = name
         self.command = [str(word) for word in command]
         self.lines = []
+        self._begun = ""  # a line without its end, such as a prompt
         self._changed = threading.Condition()
         self._open = True
         parent = os.getpid()
@@ -57,12 +58,20 @@ class Process:
         self._reader.start()
 
     def _read(self):
-        for raw in self.child.stdout:
-            line = raw.decode(errors="replace").rstrip("\r\n")
+        begun = b""
+        while True:
+            data = os.read(self.child.stdout.fileno(), 65536)
+            if not data:
+                break
+            *whole, begun = (begun + data).split(b"\n")
             with self._changed:
-                self.lines.append(line)
+                self.lines += [raw.decode(errors="replace").rstrip("\r") for raw in whole]
+                self._begun = begun.decode(errors="replace")
                 self._changed.notify_all()
         with self._changed:
+            if begun:
+                self.lines.append(begun.decode(errors="replace"))
+            self._begun = ""
             self._open = False
             self._changed.notify_all()
 
@@ -95,6 +104,9 @@ class Process:
                     if match:
                         return position, match
                     position += 1
+                match = expression.search(self._begun)
+                if match:
+                    return position, match
                 left = deadline - time.monotonic()
                 if not self._open:
                     reason = f"{self.name} ended"
