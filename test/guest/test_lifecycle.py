@@ -41,7 +41,9 @@ def test_hot_plugged_memory_loses_no_packet(folder):
             guest.boot()
             guest.address("eth0", "10.0.0.1/24")
             before = guest.memory_mib()
-            guest.must("ping -q -A 10.0.0.9 >/tmp/ping 2>&1 & echo $! >/tmp/pinger")
+            # One ping after another, so that none is asked to stop with a request in flight.
+            guest.must("until [ -e /tmp/stop ]; do ping -q -A -c 20 10.0.0.9; done "
+                       ">/tmp/pings 2>&1 & echo $! >/tmp/pinger")
             for number in range(DIMMS):
                 frames = guest.received_frames("eth0")
                 guest.plug_memory(number, DIMM_MIB)
@@ -49,8 +51,8 @@ def test_hot_plugged_memory_loses_no_packet(folder):
                            f"{frames + 20} ]; do usleep 10000; done", 30)
             guest.must(f"until [ $(awk '/MemTotal/ {{ print int($2 / 1024) }}' /proc/meminfo) -ge "
                        f"{before + DIMMS * DIMM_MIB} ]; do usleep 10000; done", 30)
-            guest.must("kill -INT $(cat /tmp/pinger); wait $(cat /tmp/pinger)")
-            sent, received = ping_statistics(guest.must("cat /tmp/ping"))
+            guest.must("touch /tmp/stop; wait $(cat /tmp/pinger)")
+            sent, received = ping_statistics(guest.must("cat /tmp/pings"))
             assert sent > DIMMS * 20
             assert received == sent
             # Push ordinary memory out of the way, so that buffers come from what was plugged in.

@@ -19,11 +19,11 @@ READY = r"@@ready"
 
 
 def ping_statistics(output):
-    """How many requests ping sent and how many replies it had."""
-    match = re.search(r"(\d+) packets transmitted, (\d+) packets received", output)
-    if not match:
+    """How many requests were sent and how many replies came, over all pings in the output."""
+    found = re.findall(r"(\d+) packets transmitted, (\d+) packets received", output)
+    if not found:
         raise Failed(f"ping did not say how it went:\n{output}")
-    return int(match.group(1)), int(match.group(2))
+    return sum(int(sent) for sent, _ in found), sum(int(received) for _, received in found)
 
 
 class Monitor:
