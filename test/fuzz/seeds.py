@@ -205,6 +205,8 @@ def session_seeds():
     yield bytes([HASTY | 9]) + ready + progress + enter + ready + ready + leave + ready
     yield bytes([BARE | 1]) + negotiate(protocol=REPLY_ACK) + table(one) + start(0) + stop
     yield b"\x01" + ready + 70 * message(33)
+    yield b"\x01" + negotiate() + add(one) + add(region(0x8000, 1)) + add(region(1 << 40, USER + 1))
+    yield b"\x01" + ready + write(0x1000, struct.pack("<HHH", 0, 1, RING_SIZE)) + burst(0, 2)
     for request in REQUESTS:
         yield b"\x01" + ready + message(request) + look
 

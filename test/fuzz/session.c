@@ -323,8 +323,13 @@ burst_chains(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	for (i = 0; i < available; i++) {
 		uint16_t head = vhu_split_head(snapshot, ring->next_avail);
 
-		if (!vhu_split_chain(ring, snapshot, head, writable, segments, &chain))
+		if (!vhu_split_chain(ring, snapshot, head, writable, segments, &chain)) {
+			FUZZ_REQUIRE(vhu_ring_is_broken(ring));
+			FUZZ_REQUIRE((head >= snapshot->size) ==
+				(atomic_load(&ring->broken) == VHU_BROKEN_HEAD));
 			break;
+		}
+		FUZZ_REQUIRE(head < snapshot->size && chain.count != 0);
 		touch(&chain, segments, writable);
 		vhu_split_used(snapshot, ring->next_used, head, writable ? 1 : 0);
 		ring->next_avail++;
@@ -460,6 +465,22 @@ require_watchable(const struct session *session)
 			is_open(session->told[ring].kick_fd));
 }
 
+static void
+require_sound_map(const struct session *session)
+{
+	const struct vhu_map *map = vhu_device_map(session->device);
+	uint32_t i;
+
+	FUZZ_REQUIRE(map->count <= VHU_MAX_MEM_SLOTS);
+	for (i = 1; i < map->count; i++) {
+		const struct vhu_region *low = map->by_user[i - 1], *high = map->by_user[i];
+
+		FUZZ_REQUIRE(map->extents[i - 1].start + map->extents[i - 1].size <=
+			map->extents[i].start);
+		FUZZ_REQUIRE(low->user_address + low->size <= high->user_address);
+	}
+}
+
 void
 session_receive(struct session *session, struct vhu_message *message)
 {
@@ -483,6 +504,7 @@ session_receive(struct session *session, struct vhu_message *message)
 	if (session->receiving && !vhu_device_busy(session->device))
 		end_message(session);
 	require_watchable(session);
+	require_sound_map(session);
 }
 
 void
