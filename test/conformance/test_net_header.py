@@ -360,6 +360,7 @@ def test_corners_of_the_offload_request(start, counts):
         session.start_ring(ring)
     pair.posted.clear()
     session.enable()
+    pair.flush()
     session.echo()
 
 

@@ -242,6 +242,18 @@ def test_one_call_when_a_ring_starts(prepare):
 
 
 @pytest.mark.row("T7")
+def test_one_call_when_a_ring_starts_that_has_its_call_descriptor_already(prepare):
+    session = prepare()
+    for ring in session.rings:
+        steps = {step.request: step for step in session.ring_steps(ring)}
+        kick = steps.pop(Request.SET_VRING_KICK)
+        session.run(steps.values())
+        quiet(ring)
+        session.run([kick])
+        ring.wait_call()
+
+
+@pytest.mark.row("T7")
 def test_call_when_its_descriptor_comes_to_a_running_ring(start):
     session = start()
     for ring in session.rings:

@@ -67,6 +67,14 @@ def one(address=None, length=1024, flags=0, following=0, head=0):
     return lie
 
 
+def behind_the_table(lie):
+    """A lie about the first slot behind the table, where a descriptor lies that would be right."""
+    def dressed(session, ring):
+        ring.describe(ring.size, buffer_of(session, ring, 1), 1024, writable(ring))
+        lie(session, ring)
+    return dressed
+
+
 def many(*descriptors):
     """A lie told with descriptors (length, flags, next) in slots 0, 1 ...; heads at slot 0."""
     def lie(session, ring):
@@ -125,16 +133,16 @@ LIES = {
     "G1 index jumps by size + 1": index_jump(65),
     "G1 index jumps by 0x8000": index_jump(0x8000),
     "G1 index jumps by 0xfff0": index_jump(0xFFF0),
-    "G2 head is the size": one(head=64),
+    "G2 head is the size": behind_the_table(one(head=64)),
     "G2 head is 0xffff": one(head=0xFFFF),
-    "G3 next is the size": one(flags=NEXT, following=64),
+    "G3 next is the size": behind_the_table(one(flags=NEXT, following=64)),
     "G3 next is 0xffff": one(flags=NEXT, following=0xFFFF),
     "G3 loop of one": one(flags=NEXT, following=0),
     "G3 loop of two": many((64, NEXT, 1), (64, NEXT, 0)),
     "G3 loop that begins later": many((64, NEXT, 1), (64, NEXT, 2), (64, NEXT, 1)),
     "G3 loop in an indirect table": indirect([(64, NEXT, 1), (64, NEXT, 0)]),
     "G3 loop of one in an indirect table": indirect([(64, NEXT, 0)]),
-    "G3 next outside an indirect table": indirect([(64, NEXT, 2), (64, 0, 0)]),
+    "G3 next outside an indirect table": indirect([(64, NEXT, 2), (64, 0, 0), GOOD], length=32),
     "G4 sum wraps 2^64": one(lambda session: 0xFFFFFFFFFFFFF000, 0x2000),
     "G4 address 2^64 - 1": one(lambda session: 0xFFFFFFFFFFFFFFFF, 64),
     "G4 address in a hole": one(lambda session: HOLE),

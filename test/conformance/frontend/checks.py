@@ -37,8 +37,9 @@ def revive(session, pair):
         ring.reset()
         ring.calls()
         ring.errors()
-        pair.posted.clear()
         session.start_ring(ring)
+    pair.posted.clear()
+    pair.flush()
 
 
 def connection_works(connection):

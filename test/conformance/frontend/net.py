@@ -189,6 +189,16 @@ class NetPair:
             raise Timeout(f"{error} ({len(frames)} came)") from None
         return frames
 
+    def flush(self, marker=0x7FFFFFFF):
+        """Send a frame and wait for it, past those that were on their way through the application
+        when the rings were stopped."""
+        self.post()
+        self.transmit_ring.take_used()
+        self.send(frame(marker))
+        wait_until(lambda: marker in [number_of(data) for _, data in self.take([])],
+                   f"pair of ring {self.receive_ring.index}: a frame after a restart")
+        self.transmit_ring.take_used()
+
     def echo(self, count=16, size=64, first=1, kick=True):
         """Send frames, wait until they are back, and compare."""
         self.post()

@@ -50,7 +50,8 @@ class SplitRing:
         self.index = index
         self.size = size
         if places is None:
-            places = (memory.allocate(16 * size, 16, region),
+            # One more than belongs to the table, for what lies behind it.
+            places = (memory.allocate(16 * (size + 1), 16, region),
                       memory.allocate(6 + 2 * size, 2, region),
                       memory.allocate(6 + 8 * size, 4, region))
         self.descriptors, self.avail, self.used = places
