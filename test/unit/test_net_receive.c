@@ -304,8 +304,9 @@ empty_pool_leaves_frames_in_the_ring(void **state)
 
 	(void)state;
 	rig_send(rig, 1, 60);
-	while ((all[count] = rte_pktmbuf_alloc(rig->pool)) != NULL)
+	while (count < RTE_DIM(all) && (all[count] = rte_pktmbuf_alloc(rig->pool)) != NULL)
 		count++;
+	assert_true(rte_mempool_empty(rig->pool));
 	assert_int_equal(receive(rig, 1), 0);
 	assert_int_equal(atomic_load(&rig->queue->ring.counters.mbuf_failures), 1);
 	assert_int_equal(rig->used->idx, 0);
