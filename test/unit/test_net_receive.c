@@ -299,7 +299,7 @@ static void
 empty_pool_leaves_frames_in_the_ring(void **state)
 {
 	struct rig *rig = rig_new(1, 0);
-	struct rte_mbuf *all[2047];
+	struct rte_mbuf *all[2047 + 1]; /* one more for the NULL that ends it */
 	unsigned int count = 0;
 
 	(void)state;
