@@ -45,7 +45,8 @@ echo(struct vhu_queue *from, struct vhu_queue *to)
 int
 main(int argc, char **argv)
 {
-	struct vhu_rx_options rx = { 0 };
+	/* Whatever a guest left to its network card goes back as a request of the same kind. */
+	struct vhu_rx_options rx = { .tx_hints = true };
 	struct vhu_port_options options;
 	struct vhu_port *port;
 	int used;
