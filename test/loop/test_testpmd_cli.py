@@ -114,7 +114,7 @@ PORT = ["--port", "path=/nonexistent/0.sock"]
     (["--port", "path=/a,features-off=WARP"], "'WARP'", "CSUM:MRG_RXBUF"),
     (["--port", "path=/a,colour=red"], "'colour'", "path, name, queues"),
     (["--port", "path=/a", "--port", "path=/a"], "'/a'", "twice"),
-    (["--json", "/nonexistent/x.json", *PORT], "'/nonexistent/x.json'", "cannot write"),
+    (["--json", "/proc/vhu/x.json", *PORT], "'/proc/vhu/x.json'", "cannot write"),
     (["--port"], "'--port'", "needs a value"),
     (["--warp", *PORT], "'--warp'", "--help"),
     (["-z", *PORT], "'-z'", "--help"),

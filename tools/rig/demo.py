@@ -94,7 +94,7 @@ def loop(seconds, want_hugepages):
             [path], hugepages=huge, options=["--stats-period", 1]))
         say(f"Back-end: vhu-testpmd listens on {path}")
         front = stack.enter_context(front_end(path, huge))
-        front.wait_for(r"^Done|testpmd>", 20)
+        front.wait_for("^Done|testpmd>", prompt=True)
         say("Guest: dpdk-testpmd with net_virtio_user is connected and forwards\n")
         front.write("set fwd io\n")
         front.write(f"start tx_first {IN_FLIGHT_BURSTS}\n")

@@ -92,8 +92,12 @@ class Process:
         self.child.stdin.write(text.encode())
         self.child.stdin.flush()
 
-    def wait_for(self, pattern, timeout=20, start=0):
-        """Wait for a line in which the pattern is found; return its index and the match."""
+    def wait_for(self, pattern, timeout=20, start=0, prompt=False):
+        """Wait for a line in which the pattern is found; return its index and the match.
+
+        Only whole lines count, because the rest of a line could change the match; with prompt also
+        one that has not ended yet.
+        """
         expression = re.compile(pattern)
         deadline = time.monotonic() + timeout
         position = start
@@ -104,7 +108,7 @@ class Process:
                     if match:
                         return position, match
                     position += 1
-                match = expression.search(self._begun)
+                match = expression.search(self._begun) if prompt else None
                 if match:
                     return position, match
                 left = deadline - time.monotonic()
