@@ -67,7 +67,7 @@ vhu_ring_build(struct vhu_device *device, const struct vhu_device_ring *ring, st
 	}
 	memset(published, 0, sizeof(*published));
 	published->snapshot = (struct vhu_snapshot){
-		.map = map,
+		.space.map = map,
 		.held_map = map,
 		.size = ring->size,
 		.call_fd = ring->call_fd,

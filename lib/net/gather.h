@@ -58,14 +58,15 @@ gather_heads(const struct vhu_ring *ring, const struct vhu_snapshot *snapshot, u
  */
 static inline uint8_t *
 gather_translate(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
-	struct vhu_extent *extent, uint64_t address, uint32_t size)
+	struct vhu_extent *extent, uint64_t address, uint32_t size, enum vhu_access access)
 {
 	uint64_t offset = address - extent->start, contiguous = size;
 	uint8_t *host;
 
 	if (__builtin_expect(offset < extent->size && size <= extent->size - offset, 1))
 		return (uint8_t *)(uintptr_t)(address + extent->delta);
-	host = vhu_translate_slow(snapshot->map, &ring->hint, address, &contiguous);
+	host = vhu_translate_slow(&snapshot->space, &ring->hint, address, &contiguous,
+		access);
 	*extent = ring->hint.extent;
 	return contiguous == size ? host : NULL;
 }

@@ -48,7 +48,8 @@ receive_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot, uns
 		if (__builtin_expect(vhu_descriptor_flags(d) != 0 ||
 				size - header_size - 1 >= room, 0))
 			break;
-		host = gather_translate(&queue->ring, snapshot, &extent, d.address, size);
+		host = gather_translate(&queue->ring, snapshot, &extent, d.address, size,
+			VHU_READ);
 		if (__builtin_expect(host == NULL, 0))
 			break;
 		/* Two lines; beyond them the hardware's own prefetching has caught on. */
@@ -143,7 +144,7 @@ split_receive(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		vhu_count(&ring->counters.empty, 1);
 		return 0;
 	}
-	vhu_hint_check(snapshot->map, &ring->hint);
+	vhu_hint_check(&snapshot->space, &ring->hint);
 	while (done < waiting) {
 		unsigned int run = waiting - done < VHU_RUN ? waiting - done : VHU_RUN;
 		unsigned int n = receive_gather(queue, snapshot, run, &g);

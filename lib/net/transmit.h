@@ -40,7 +40,8 @@ transmit_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 		if (__builtin_expect(vhu_descriptor_flags(d) != VRING_DESC_F_WRITE ||
 				vhu_descriptor_length(d) < size, 0))
 			break;
-		host = gather_translate(&queue->ring, snapshot, &extent, d.address, size);
+		host = gather_translate(&queue->ring, snapshot, &extent, d.address, size,
+			VHU_WRITE);
 		if (__builtin_expect(host == NULL, 0))
 			break;
 		__builtin_prefetch(host, 1);
@@ -154,7 +155,7 @@ split_transmit(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		vhu_count(&ring->counters.empty, 1);
 		return 0;
 	}
-	vhu_hint_check(snapshot->map, &ring->hint);
+	vhu_hint_check(&snapshot->space, &ring->hint);
 	while (done < count) {
 		unsigned int n, run = count - done < VHU_RUN ? count - done : VHU_RUN;
 

@@ -2,11 +2,16 @@
  * Copyright (c) 2026 The vhu founders
  */
 
+#include <errno.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "ring/ring.h"
 
 _Atomic(uint32_t) vhu_rings_broken;
+_Atomic(uint32_t) vhu_rings_missing;
+int vhu_attention_fd = -1;
 
 void
 vhu_ring_init(struct vhu_ring *ring)
@@ -21,8 +26,11 @@ vhu_ring_reset(struct vhu_ring *ring, uint16_t next_avail, uint16_t next_used)
 	ring->next_avail = next_avail;
 	ring->next_used = next_used;
 	ring->avail_seen = next_avail;
+	ring->avail_wrap = true;
+	ring->used_wrap = true;
 	ring->phase = VHU_RING_FRESH;
 	ring->hint = (struct vhu_hint){ 0 };
+	atomic_store_explicit(&ring->miss, 0, memory_order_relaxed);
 	atomic_store_explicit(&ring->broken_detail, 0, memory_order_relaxed);
 	atomic_store_explicit(&ring->broken, VHU_BROKEN_NO, memory_order_relaxed);
 }
@@ -37,4 +45,38 @@ vhu_ring_break(struct vhu_ring *ring, enum vhu_broken reason, uint32_t detail)
 	atomic_store_explicit(&ring->broken, (uint8_t)reason, memory_order_release);
 	/* Partner: the control loop's look at the counter; the reason above comes first. */
 	atomic_fetch_add_explicit(&vhu_rings_broken, 1, memory_order_release);
+}
+
+void
+vhu_ring_set_wraps(struct vhu_ring *ring, bool avail_wrap, bool used_wrap)
+{
+	ring->avail_wrap = avail_wrap;
+	ring->used_wrap = used_wrap;
+}
+
+int
+vhu_attention_open(void)
+{
+	if (vhu_attention_fd < 0)
+		vhu_attention_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return vhu_attention_fd < 0 ? -errno : 0;
+}
+
+void
+vhu_ring_miss(struct vhu_ring *ring, uint64_t address, enum vhu_access access)
+{
+	static const uint64_t one = 1;
+	uint64_t page = address & ~UINT64_C(0xfff);
+	ssize_t written;
+
+	/* One question at a time: whoever waits for it comes here again. */
+	if (atomic_load_explicit(&ring->miss, memory_order_relaxed) != 0)
+		return;
+	/* Partner: the control thread's exchange, after it saw the counter move. */
+	atomic_store_explicit(&ring->miss, page | access, memory_order_release);
+	atomic_fetch_add_explicit(&vhu_rings_missing, 1, memory_order_release);
+	if (vhu_attention_fd < 0)
+		return;
+	written = write(vhu_attention_fd, &one, sizeof(one));
+	(void)written; /* full: it is readable, which is all that matters */
 }

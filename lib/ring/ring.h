@@ -45,11 +45,17 @@ enum vhu_ring_phase {
 
 struct vhu_ring {
 	struct vhu_reader reader;
-	/** lcore (control while parked): next entry of the available ring */
+	/**
+	 * lcore (control while parked): next entry of the available ring, free running; packed:
+	 * next descriptor, below the ring's size.
+	 */
 	uint16_t next_avail;
-	uint16_t next_used;    /**< lcore (control while parked): next entry of the used ring */
-	/** lcore: the guest's index when last read; entries up to it are ours */
+	uint16_t next_used;    /**< lcore (control while parked): the same of the used ring */
+	/** lcore: split: the guest's index when last read; entries up to it are ours */
 	uint16_t avail_seen;
+	/** lcore (control while parked): packed: wrap counters that go with the two positions */
+	bool avail_wrap;
+	bool used_wrap;
 	uint8_t phase;         /**< lcore (control while parked): enum vhu_ring_phase */
 	bool kick_wanted;      /**< lcore: the application sleeps on kicks of this ring */
 	/**
@@ -62,6 +68,11 @@ struct vhu_ring {
 	 */
 	_Atomic(uint32_t) broken_detail;
 	struct vhu_hint hint;  /**< lcore */
+	/**
+	 * A translation that is missing, or 0: I/O virtual address with the wanted enum vhu_access
+	 * in its low bits. lcore: sets when 0, with release; control: takes (exchanges with 0).
+	 */
+	_Atomic(uint64_t) miss;
 	struct vhu_ring_counters counters __attribute__((aligned(64)));
 } __attribute__((aligned(64)));
 
@@ -71,6 +82,23 @@ struct vhu_ring {
  */
 extern _Atomic(uint32_t) vhu_rings_broken;
 
+/**
+ * lcore: a translation of the page at @p address is missing. Asks the control thread to ask the
+ * front-end; the chain stays where it is and is tried again in the next burst.
+ */
+void vhu_ring_miss(struct vhu_ring *ring, uint64_t address, enum vhu_access access);
+
+/**
+ * An eventfd that becomes readable when an lcore wants the control thread's attention;
+ * process-wide, made on first use by the control thread (vhu_attention_open()). -1: not made.
+ * lcores: write at most once per request; control: reads.
+ */
+extern int vhu_attention_fd;
+/** Make it. Control thread, before any device exists. @return 0 or -errno. */
+int vhu_attention_open(void);
+/** Times a translation was missed, process-wide; as vhu_rings_broken. */
+extern _Atomic(uint32_t) vhu_rings_missing;
+
 /** Prepare the lcore's side: parked, position 0, counters 0. */
 void vhu_ring_init(struct vhu_ring *ring);
 
@@ -79,6 +107,8 @@ void vhu_ring_init(struct vhu_ring *ring);
  * Forgets what was seen, notified and broken in the ring's former life.
  */
 void vhu_ring_reset(struct vhu_ring *ring, uint16_t next_avail, uint16_t next_used);
+/** Set the wrap counters of a packed ring, after vhu_ring_reset(), which sets both to 1. */
+void vhu_ring_set_wraps(struct vhu_ring *ring, bool avail_wrap, bool used_wrap);
 
 /** Mark the ring broken: sticky, counted. lcore. */
 void vhu_ring_break(struct vhu_ring *ring, enum vhu_broken reason, uint32_t detail);

@@ -29,12 +29,15 @@ broken(const struct walk *walk, enum vhu_broken reason, uint32_t detail)
 static bool
 add_buffer(const struct walk *walk, uint64_t address, uint64_t length, uint32_t index)
 {
+	enum vhu_access access = walk->flags_wanted ? VHU_WRITE : VHU_READ;
+
 	if (length == 0)
 		return broken(walk, VHU_BROKEN_ZERO_LENGTH, index);
 	while (length != 0) {
 		uint64_t size = length;
 		uint8_t *host =
-			vhu_translate(walk->snapshot->map, &walk->ring->hint, address, &size);
+			vhu_translate(&walk->snapshot->space, &walk->ring->hint, address,
+				&size, access);
 
 		if (host == NULL)
 			return broken(walk, VHU_BROKEN_ADDRESS, index);
@@ -68,8 +71,8 @@ load_indirect(const struct walk *walk, uint64_t table, uint32_t index, struct vh
 
 	while (done < sizeof(*d)) {
 		uint64_t size = sizeof(*d) - done;
-		const uint8_t *host = vhu_translate(walk->snapshot->map, &walk->ring->hint,
-			address + done, &size);
+		const uint8_t *host = vhu_translate(&walk->snapshot->space, &walk->ring->hint,
+			address + done, &size, VHU_READ);
 		uint64_t i;
 
 		if (host == NULL)

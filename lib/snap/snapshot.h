@@ -14,32 +14,61 @@
  * must not be touched has the parked snapshot, whose burst function moves nothing.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <linux/virtio_ring.h>
 
-#include "mem/map.h"
+#include "mem/translate.h"
 
 struct rte_mbuf;
+struct vhu_dirty;
 struct vhu_ring;
 struct vhu_snapshot;
+
+/** How a ring is laid out (virtio 1.3, sections 2.7 and 2.8). */
+enum vhu_ring_format {
+	VHU_SPLIT = 0,
+	VHU_PACKED,
+};
 
 /** Moves packets; @return how many. One exists per ring format, direction and feature set. */
 typedef uint16_t (*vhu_burst_fn)(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	struct rte_mbuf **packets, uint16_t count);
 
-/** Written by the control thread before publication, read-only afterwards. First line: hot. */
+/**
+ * Written by the control thread before publication, read-only afterwards. First line: hot.
+ * A packed ring has other things at the three addresses of a ring than a split one.
+ */
 struct vhu_snapshot {
 	vhu_burst_fn burst;
-	const struct vring_desc *descriptors;
-	const struct vring_avail *avail;
-	struct vring_used *used;
-	const struct vhu_map *map; /**< the snapshot holds a reference */
+	union {
+		const struct vring_desc *descriptors;         /**< split */
+		struct vring_packed_desc *packed;             /**< packed: the ring itself */
+	};
+	union {
+		const struct vring_avail *avail;              /**< split */
+		const struct vring_packed_desc_event *driver_event; /**< packed: its wishes */
+	};
+	union {
+		struct vring_used *used;                      /**< split */
+		struct vring_packed_desc_event *device_event; /**< packed: ours */
+	};
+	struct vhu_space space;    /**< the snapshot holds a reference on the map */
 	uint16_t size;             /**< descriptors */
-	uint16_t header_size;      /**< 10 or 12 bytes of virtio-net header */
+	uint8_t header_size;       /**< 10, 12 or 20 bytes of virtio-net header */
+	uint8_t format;            /**< enum vhu_ring_format */
 	int call_fd;               /**< owned by the device; -1: do not notify */
-	uint64_t features;         /**< acknowledged virtio features */
 
+	uint64_t features;         /**< acknowledged virtio features */
+	/** where written pages are noted; NULL: nowhere. Outlives the snapshot. */
+	const struct vhu_dirty *dirty;
+	/** guest-physical address of the used ring for the log; valid if dirty_ring */
+	uint64_t used_guest_address;
+	/** the ring's part of the inflight area; NULL: none. Outlives the snapshot. */
+	void *inflight;
+	bool dirty_ring;           /**< writes to the ring itself are to be noted too */
+	bool in_order;             /**< IN_ORDER was acknowledged */
 	const char *body;          /**< name of the burst function, for people */
 	struct vhu_map *held_map;  /**< the same map, for the control thread's reference count */
 } __attribute__((aligned(64)));

@@ -311,12 +311,12 @@ burst_chains(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	bool writable = count & 1;
 
 	(void)packets;
-	FUZZ_REQUIRE(snapshot->map != NULL && snapshot->size != 0);
+	FUZZ_REQUIRE(snapshot->space.map != NULL && snapshot->size != 0);
 	FUZZ_REQUIRE((snapshot->size & (snapshot->size - 1)) == 0);
 	FUZZ_REQUIRE(snapshot->call_fd == -1 || is_open(snapshot->call_fd));
 	if (vhu_ring_is_broken(ring))
 		return 0;
-	vhu_hint_check(snapshot->map, &ring->hint);
+	vhu_hint_check(&snapshot->space, &ring->hint);
 	if (ring->phase == VHU_RING_FRESH)
 		vhu_split_begin(ring, snapshot);
 	available = vhu_split_available(ring, snapshot, count);

@@ -74,7 +74,7 @@ rig_new(uint16_t index, uint64_t features)
 		assert_int_equal(vhu_rx_queue_setup(rig->queue, &options), 0);
 	rig->snapshot = (struct vhu_snapshot){
 		.descriptors = rig->descriptors, .avail = rig->avail, .used = rig->used,
-		.map = rig->map, .size = RIG_SIZE, .call_fd = rig->call_fd,
+		.space.map = rig->map, .size = RIG_SIZE, .call_fd = rig->call_fd,
 		.features = features | VHU_BIT(VIRTIO_F_VERSION_1),
 	};
 	assert_int_equal(vhu_net_specialise(rig->queue, &rig->snapshot), 0);

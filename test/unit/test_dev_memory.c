@@ -127,7 +127,7 @@ table_swap_keeps_a_ring_that_stays(void **state)
 	rig_forget_events();
 	rig_send_table(halves, 2);
 	assert_int_equal(rig.reply.payload.u64, 0);
-	assert_ptr_equal(rig_seen(0)->map, vhu_device_map(rig.device));
+	assert_ptr_equal(rig_seen(0)->space.map, vhu_device_map(rig.device));
 	assert_int_equal(rig.rings[0].next_avail, 33);
 	rig_used(0)->idx = 0x4321;
 	assert_int_equal(rig_seen(0)->used->idx, 0x4321);
@@ -265,7 +265,7 @@ add_is_acknowledged_when_no_burst_has_the_old_map(void **state)
 	rig_send(VHU_ADD_MEM_REG, VHU_FLAG_NEED_REPLY, &add, sizeof(add), &fd, 1);
 	assert_true(vhu_device_busy(rig.device));
 	/* The next burst sees the new map already. */
-	assert_int_equal(rig_seen(0)->map->count, 2);
+	assert_int_equal(rig_seen(0)->space.map->count, 2);
 	leave(0);
 	assert_int_equal(rig.replies, replies + 1);
 	assert_int_equal(rig.reply.payload.u64, 0);
@@ -427,7 +427,7 @@ remove_waits_for_a_burst(void **state)
 	replies = rig.replies;
 	rig_send(VHU_REM_MEM_REG, VHU_FLAG_NEED_REPLY, &removed, sizeof(removed), NULL, 0);
 	assert_true(vhu_device_busy(rig.device));
-	assert_int_equal(rig_seen(0)->map->count, 1);
+	assert_int_equal(rig_seen(0)->space.map->count, 1);
 	leave(0);
 	assert_int_equal(rig.replies, replies + 1);
 	assert_int_equal(rig.reply.payload.u64, 0);

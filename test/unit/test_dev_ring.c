@@ -50,7 +50,7 @@ running_ring_shows_its_snapshot(void **state)
 	assert_int_equal(seen->size, RIG_RING_SIZE);
 	assert_int_equal(seen->features, RIG_FEATURES | RIG_PROTOCOL);
 	assert_int_equal(seen->call_fd, call);
-	assert_ptr_equal(seen->map, vhu_device_map(rig.device));
+	assert_ptr_equal(seen->space.map, vhu_device_map(rig.device));
 	/* The pointers lead to the same bytes that the guest sees. */
 	rig_used(1)->idx = 0x1234;
 	assert_int_equal(seen->used->idx, 0x1234);

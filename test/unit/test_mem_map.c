@@ -11,6 +11,16 @@
 #include "mem/map.h"
 #include "mem/translate.h"
 
+/* The address space that a map alone makes up. Valid until the next call. */
+static const struct vhu_space *
+space_of(const struct vhu_map *map)
+{
+	static struct vhu_space space;
+
+	space = (struct vhu_space){ .map = map };
+	return &space;
+}
+
 #define SIZE 0x1000
 
 /* Regions that were never mapped: maps only do sums with the host address. */
@@ -71,8 +81,8 @@ empty_map_translates_nothing(void **state)
 	uint64_t size = 1;
 
 	(void)state;
-	vhu_hint_check(map, &hint);
-	assert_null(vhu_translate(map, &hint, 0, &size));
+	vhu_hint_check(space_of(map), &hint);
+	assert_null(vhu_translate(space_of(map), &hint, 0, &size, VHU_READ));
 	assert_null(vhu_map_user(map, 0, 1));
 	assert_dropped(map, 0);
 }
@@ -116,15 +126,18 @@ first_and_last_byte_are_inside_the_next_is_not(void **state)
 	for (i = 0; i < 8; i++)
 		place_many(i);
 	map = map_of(8);
-	vhu_hint_check(map, &hint);
+	vhu_hint_check(space_of(map), &hint);
 	for (i = 0; i < 8; i++) {
 		uint64_t size = 1, guest = regions[i].guest_address, user = regions[i].user_address;
 
-		assert_ptr_equal(vhu_translate(map, &hint, guest, &size), regions[i].host);
-		assert_ptr_equal(vhu_translate(map, &hint, guest + SIZE - 1, &size),
+		assert_ptr_equal(vhu_translate(space_of(map), &hint,
+				guest, &size, VHU_READ),
+			regions[i].host);
+		assert_ptr_equal(vhu_translate(space_of(map), &hint,
+				guest + SIZE - 1, &size, VHU_READ),
 			regions[i].host + SIZE - 1);
 		assert_int_equal(size, 1);
-		assert_null(vhu_translate(map, &hint, guest + SIZE, &size));
+		assert_null(vhu_translate(space_of(map), &hint, guest + SIZE, &size, VHU_READ));
 		assert_ptr_equal(vhu_map_user(map, user, SIZE), regions[i].host);
 		assert_ptr_equal(vhu_map_user(map, user + SIZE - 1, 1),
 			regions[i].host + SIZE - 1);
@@ -144,8 +157,10 @@ translation_says_how_much_is_contiguous(void **state)
 	(void)state;
 	place(0, 0x10000, 0x100000, 0x50000);
 	map = map_of(1);
-	vhu_hint_check(map, &hint);
-	assert_ptr_equal(vhu_translate(map, &hint, 0x10010, &size), (void *)0x50010);
+	vhu_hint_check(space_of(map), &hint);
+	assert_ptr_equal(vhu_translate(space_of(map), &hint,
+				0x10010, &size, VHU_READ),
+			(void *)0x50010);
 	assert_int_equal(size, SIZE - 0x10);
 	assert_dropped(map, 0);
 }
@@ -207,11 +222,12 @@ all_slots_can_be_used_and_not_one_more(void **state)
 		map = next;
 	}
 	assert_int_equal(map->count, VHU_MAX_MEM_SLOTS);
-	vhu_hint_check(map, &hint);
+	vhu_hint_check(space_of(map), &hint);
 	for (i = 0; i < VHU_MAX_MEM_SLOTS; i++) {
 		uint64_t size = SIZE;
 
-		assert_ptr_equal(vhu_translate(map, &hint, regions[i].guest_address, &size),
+		assert_ptr_equal(vhu_translate(space_of(map), &hint,
+				regions[i].guest_address, &size, VHU_READ),
 			regions[i].host);
 		assert_int_equal(size, SIZE);
 		assert_ptr_equal(vhu_map_user(map, regions[i].user_address, SIZE),
@@ -295,11 +311,11 @@ hint_of_another_map_is_forgotten(void **state)
 	(void)state;
 	place(0, 0x10000, 0x100000, 0x50000);
 	map = map_of(1);
-	vhu_hint_check(map, &hint);
-	assert_non_null(vhu_translate(map, &hint, 0x10000, &size));
+	vhu_hint_check(space_of(map), &hint);
+	assert_non_null(vhu_translate(space_of(map), &hint, 0x10000, &size, VHU_READ));
 	other = vhu_map_new();
-	vhu_hint_check(other, &hint);
-	assert_null(vhu_translate(other, &hint, 0x10000, &size));
+	vhu_hint_check(space_of(other), &hint);
+	assert_null(vhu_translate(space_of(other), &hint, 0x10000, &size, VHU_READ));
 	assert_dropped(map, 0);
 	assert_dropped(other, 0);
 }

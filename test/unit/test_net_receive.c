@@ -548,7 +548,7 @@ hint_of_another_map_is_not_used(void **state)
 	map->generation = 2;
 	map->count = 1;
 	map->extents[0] = rig->map->extents[1];
-	rig->snapshot.map = map;
+	rig->snapshot.space.map = map;
 	rig_send(rig, 1, 60);
 	assert_int_equal(receive(rig, 1), 0);
 	assert_int_equal(rig_broken(rig), VHU_BROKEN_ADDRESS);
