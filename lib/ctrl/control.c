@@ -13,10 +13,10 @@
 
 #include "ctrl/connection.h"
 #include "ctrl/control.h"
-#include "ctrl/error.h"
 #include "ctrl/events.h"
 #include "ctrl/log.h"
 #include "ctrl/telemetry.h"
+#include "obs/error.h"
 #include "ring/ring.h"
 
 /** How long one step of a helping thread waits at most. */

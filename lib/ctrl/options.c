@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ctrl/error.h"
 #include "ctrl/options.h"
+#include "obs/error.h"
 
 #define MTU_MIN 68
 #define MODE_MAX 0777

@@ -11,10 +11,10 @@
 #include <rte_lcore.h>
 
 #include "ctrl/connection.h"
-#include "ctrl/error.h"
 #include "ctrl/events.h"
 #include "ctrl/options.h"
 #include "ctrl/port.h"
+#include "obs/error.h"
 #include "obs/log.h"
 
 /*

@@ -13,8 +13,8 @@
 #include <rte_service_component.h>
 
 #include "ctrl/control.h"
-#include "ctrl/error.h"
 #include "ctrl/service.h"
+#include "obs/error.h"
 #include "obs/log.h"
 
 /**

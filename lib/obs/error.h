@@ -2,8 +2,8 @@
  * Copyright (c) 2026 The vhu founders
  */
 
-#ifndef VHU_CTRL_ERROR_H
-#define VHU_CTRL_ERROR_H
+#ifndef VHU_OBS_ERROR_H
+#define VHU_OBS_ERROR_H
 
 /**
  * @file
@@ -16,4 +16,4 @@
 /** Keep a sentence for this thread. @param code positive errno. @return -code. */
 int vhu_error(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-#endif /* VHU_CTRL_ERROR_H */
+#endif /* VHU_OBS_ERROR_H */

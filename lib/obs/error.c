@@ -7,7 +7,7 @@
 
 #include <vhu.h>
 
-#include "ctrl/error.h"
+#include "obs/error.h"
 
 /* A sentence may quote a path and say what is wrong with it. */
 static _Thread_local char error_text[VHU_PATH_SIZE + VHU_REASON_SIZE];
