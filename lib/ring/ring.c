@@ -11,6 +11,7 @@
 
 _Atomic(uint32_t) vhu_rings_broken;
 _Atomic(uint32_t) vhu_rings_missing;
+_Atomic(uint32_t) vhu_rings_calling;
 int vhu_attention_fd = -1;
 
 void
@@ -31,6 +32,7 @@ vhu_ring_reset(struct vhu_ring *ring, uint16_t next_avail, uint16_t next_used)
 	ring->phase = VHU_RING_FRESH;
 	ring->hint = (struct vhu_hint){ 0 };
 	atomic_store_explicit(&ring->miss, 0, memory_order_relaxed);
+	atomic_store_explicit(&ring->call_wanted, false, memory_order_relaxed);
 	atomic_store_explicit(&ring->broken_detail, 0, memory_order_relaxed);
 	atomic_store_explicit(&ring->broken, VHU_BROKEN_NO, memory_order_relaxed);
 }
@@ -62,12 +64,23 @@ vhu_attention_open(void)
 	return vhu_attention_fd < 0 ? -errno : 0;
 }
 
+/* Make the control thread look at the rings. */
+static void
+ask_attention(void)
+{
+	static const uint64_t one = 1;
+	ssize_t written;
+
+	if (vhu_attention_fd < 0)
+		return;
+	written = write(vhu_attention_fd, &one, sizeof(one));
+	(void)written; /* full: it is readable, which is all that matters */
+}
+
 void
 vhu_ring_miss(struct vhu_ring *ring, uint64_t address, enum vhu_access access)
 {
-	static const uint64_t one = 1;
 	uint64_t page = address & ~UINT64_C(0xfff);
-	ssize_t written;
 
 	/* One question at a time: whoever waits for it comes here again. */
 	if (atomic_load_explicit(&ring->miss, memory_order_relaxed) != 0)
@@ -75,8 +88,36 @@ vhu_ring_miss(struct vhu_ring *ring, uint64_t address, enum vhu_access access)
 	/* Partner: the control thread's exchange, after it saw the counter move. */
 	atomic_store_explicit(&ring->miss, page | access, memory_order_release);
 	atomic_fetch_add_explicit(&vhu_rings_missing, 1, memory_order_release);
-	if (vhu_attention_fd < 0)
+	ask_attention();
+}
+
+static void
+leave_call_to_control(struct vhu_ring *ring)
+{
+	/*
+	 * Partner: the control thread's exchange. A call that it has not taken yet is one that the
+	 * driver has not seen yet: it serves for both. What this burst published is visible to
+	 * whoever takes it.
+	 */
+	if (atomic_exchange_explicit(&ring->call_wanted, true, memory_order_acq_rel))
 		return;
-	written = write(vhu_attention_fd, &one, sizeof(one));
-	(void)written; /* full: it is readable, which is all that matters */
+	atomic_fetch_add_explicit(&vhu_rings_calling, 1, memory_order_release);
+	ask_attention();
+}
+
+void
+vhu_ring_call(struct vhu_ring *ring, const struct vhu_snapshot *snapshot)
+{
+	static const uint64_t one = 1;
+
+	if (snapshot->call_fd == VHU_CALL_BY_CONTROL)
+		leave_call_to_control(ring);
+	/*
+	 * EAGAIN: the counter is full, so the guest has a notification waiting. EBADF cannot
+	 * happen: the descriptor is closed only after a grace period.
+	 */
+	else if (write(snapshot->call_fd, &one, sizeof(one)) != (ssize_t)sizeof(one) &&
+		 errno != EAGAIN)
+		return;
+	vhu_count(&ring->counters.calls, 1);
 }

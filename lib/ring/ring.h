@@ -73,6 +73,11 @@ struct vhu_ring {
 	 * in its low bits. lcore: sets when 0, with release; control: takes (exchanges with 0).
 	 */
 	_Atomic(uint64_t) miss;
+	/**
+	 * The driver is to be notified by the control thread. lcore: sets, with release; control:
+	 * takes (exchanges with false).
+	 */
+	_Atomic(bool) call_wanted;
 	struct vhu_ring_counters counters __attribute__((aligned(64)));
 } __attribute__((aligned(64)));
 
@@ -98,6 +103,16 @@ extern int vhu_attention_fd;
 int vhu_attention_open(void);
 /** Times a translation was missed, process-wide; as vhu_rings_broken. */
 extern _Atomic(uint32_t) vhu_rings_missing;
+
+/** Times a call was left to the control thread, process-wide; as vhu_rings_broken. */
+extern _Atomic(uint32_t) vhu_rings_calling;
+
+/**
+ * lcore: notify the driver, which wants it: by writing to the call descriptor or, if that is
+ * VHU_CALL_BY_CONTROL, by asking the control thread to do it. Counts the call. The snapshot's
+ * call_fd is not -1.
+ */
+void vhu_ring_call(struct vhu_ring *ring, const struct vhu_snapshot *snapshot);
 
 /** Prepare the lcore's side: parked, position 0, counters 0. */
 void vhu_ring_init(struct vhu_ring *ring);

@@ -2,8 +2,6 @@
  * Copyright (c) 2026 The vhu founders
  */
 
-#include <errno.h>
-#include <unistd.h>
 
 #include "ring/split.h"
 
@@ -200,7 +198,6 @@ notification_wanted(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, 
 void
 vhu_split_notify(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uint16_t old)
 {
-	static const uint64_t one = 1;
 	uint16_t new = ring->next_used;
 
 	/*
@@ -213,10 +210,5 @@ vhu_split_notify(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uin
 		return;
 	}
 	ring->phase = VHU_RING_NOTIFIED;
-	/*
-	 * EAGAIN: the counter is full, so the guest has a notification waiting. EBADF cannot
-	 * happen: the descriptor is closed only after a grace period.
-	 */
-	if (write(snapshot->call_fd, &one, sizeof(one)) == (ssize_t)sizeof(one) || errno == EAGAIN)
-		vhu_count(&ring->counters.calls, 1);
+	vhu_ring_call(ring, snapshot);
 }

@@ -144,7 +144,7 @@ vhu_split_publish(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, ui
 	/*
 	 * Without a call descriptor the guest polls: neither fence nor look at its flags is needed.
 	 */
-	if (snapshot->call_fd >= 0)
+	if (snapshot->call_fd != -1)
 		vhu_split_notify(ring, snapshot, old);
 }
 

@@ -32,6 +32,9 @@ enum vhu_ring_format {
 	VHU_PACKED,
 };
 
+/** In vhu_snapshot.call_fd: the control thread notifies (see vhu_ring_call()). */
+#define VHU_CALL_BY_CONTROL (-2)
+
 /** Moves packets; @return how many. One exists per ring format, direction and feature set. */
 typedef uint16_t (*vhu_burst_fn)(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	struct rte_mbuf **packets, uint16_t count);
@@ -58,7 +61,8 @@ struct vhu_snapshot {
 	uint16_t size;             /**< descriptors */
 	uint8_t header_size;       /**< 10, 12 or 20 bytes of virtio-net header */
 	uint8_t format;            /**< enum vhu_ring_format */
-	int call_fd;               /**< owned by the device; -1: do not notify */
+	/** owned by the device; -1: do not notify; VHU_CALL_BY_CONTROL: not by the lcore */
+	int call_fd;
 
 	uint64_t features;         /**< acknowledged virtio features */
 	/** where written pages are noted; NULL: nowhere. Outlives the snapshot. */
