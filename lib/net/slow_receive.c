@@ -81,7 +81,7 @@ vhu_slow_receive(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 	uint32_t header_size = snapshot->header_size;
 	struct virtio_net_hdr header;
 	struct vhu_cursor cursor;
-	struct vhu_chain chain;
+	struct vhu_split_result chain;
 	enum vhu_slow outcome;
 
 	if (!vhu_split_chain(&queue->ring, snapshot, head, false, segments, &chain))

@@ -46,7 +46,7 @@ reserve(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uint64_t siz
 	r->count = 0;
 	r->segment_count = 0;
 	while (held < size) {
-		struct vhu_chain chain;
+		struct vhu_split_result chain;
 		uint16_t i = (uint16_t)r->count;
 
 		if (r->count == BUFFERS_MAX || r->count == snapshot->size ||

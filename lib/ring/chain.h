@@ -88,6 +88,13 @@ void vhu_used_write(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 void vhu_used_publish(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	struct vhu_walk old);
 
+/**
+ * Notify the guest of everything used since @p old if it asked for that; for those who publish and
+ * notify at different times. vhu_used_publish() does it too.
+ */
+void vhu_ring_notify(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	struct vhu_walk old);
+
 /** Where the used side stands, for vhu_used_publish(). */
 static inline struct vhu_walk
 vhu_used_position(const struct vhu_ring *ring)

@@ -29,6 +29,7 @@ vhu_ring_reset(struct vhu_ring *ring, uint16_t next_avail, uint16_t next_used)
 	ring->avail_seen = next_avail;
 	ring->avail_wrap = true;
 	ring->used_wrap = true;
+	ring->held = false;
 	ring->phase = VHU_RING_FRESH;
 	ring->hint = (struct vhu_hint){ 0 };
 	atomic_store_explicit(&ring->miss, 0, memory_order_relaxed);

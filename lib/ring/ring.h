@@ -78,6 +78,13 @@ struct vhu_ring {
 	 * takes (exchanges with false).
 	 */
 	_Atomic(bool) call_wanted;
+	/**
+	 * lcore: packed: the first used descriptor of what is being given back. Stored last, it
+	 * makes all of it visible at once.
+	 */
+	uint64_t held_word;
+	uint16_t held_at;
+	bool held;             /**< there is one */
 	struct vhu_ring_counters counters __attribute__((aligned(64)));
 } __attribute__((aligned(64)));
 

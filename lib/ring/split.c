@@ -2,7 +2,6 @@
  * Copyright (c) 2026 The vhu founders
  */
 
-
 #include "ring/split.h"
 
 #define FEATURE(snapshot, bit) (((snapshot)->features >> (bit)) & 1)
@@ -12,7 +11,7 @@ struct walk {
 	struct vhu_ring *ring;
 	const struct vhu_snapshot *snapshot;
 	struct vhu_segment *segments;
-	struct vhu_chain *chain;
+	struct vhu_split_result *chain;
 	uint16_t flags_wanted; /* VRING_DESC_F_WRITE or 0 */
 };
 
@@ -118,14 +117,14 @@ add_indirect(const struct walk *walk, struct vhu_descriptor table, uint32_t at)
 
 bool
 vhu_split_chain(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uint16_t head,
-	bool writable, struct vhu_segment *segments, struct vhu_chain *chain)
+	bool writable, struct vhu_segment *segments, struct vhu_split_result *chain)
 {
 	const struct walk walk = {
 		ring, snapshot, segments, chain, writable ? VRING_DESC_F_WRITE : 0,
 	};
 	uint32_t index = head, steps;
 
-	*chain = (struct vhu_chain){ 0 };
+	*chain = (struct vhu_split_result){ 0 };
 	if (head >= snapshot->size)
 		return broken(&walk, VHU_BROKEN_HEAD, head);
 	for (steps = 0; steps < snapshot->size; steps++) {
@@ -142,73 +141,4 @@ vhu_split_chain(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uint
 			return broken(&walk, VHU_BROKEN_NEXT, index);
 	}
 	return broken(&walk, VHU_BROKEN_LOOP, head);
-}
-
-void
-vhu_split_begin(struct vhu_ring *ring, const struct vhu_snapshot *snapshot)
-{
-	ring->phase = VHU_RING_BEGUN;
-	vhu_split_want_kicks(ring, snapshot, ring->kick_wanted);
-}
-
-/* avail_event lies behind the last used element (virtio 1.3, 2.7.10). */
-static void *
-avail_event(const struct vhu_snapshot *snapshot)
-{
-	return &snapshot->used->ring[snapshot->size];
-}
-
-bool
-vhu_split_want_kicks(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, bool wanted)
-{
-	if (FEATURE(snapshot, VIRTIO_RING_F_EVENT_IDX)) {
-		/*
-		 * Not wanted: an entry that was just passed, 65535 entries away from being reached.
-		 */
-		vhu_guest_store16(avail_event(snapshot),
-			wanted ? ring->next_avail : (uint16_t)(ring->next_avail - 1));
-	} else {
-		vhu_guest_store16(&snapshot->used->flags, wanted ? 0 : VRING_USED_F_NO_NOTIFY);
-	}
-	if (!wanted)
-		return false;
-	/*
-	 * Partner: the driver's barrier between moving avail->idx and reading our flag or event.
-	 * Either it sees that we want kicks, or we see its entry here.
-	 */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return vhu_guest_acquire16(&snapshot->avail->idx) != ring->next_avail;
-}
-
-/* Does the driver want to hear of used entries old ... new - 1? */
-static bool
-notification_wanted(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uint16_t old,
-	uint16_t new)
-{
-	uint16_t event;
-
-	if (ring->phase != VHU_RING_NOTIFIED)
-		return true;
-	if (!FEATURE(snapshot, VIRTIO_RING_F_EVENT_IDX))
-		return !(vhu_guest_load16(&snapshot->avail->flags) & VRING_AVAIL_F_NO_INTERRUPT);
-	event = vhu_guest_load16(&snapshot->avail->ring[snapshot->size]);
-	return vring_need_event(event, new, old);
-}
-
-void
-vhu_split_notify(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uint16_t old)
-{
-	uint16_t new = ring->next_used;
-
-	/*
-	 * Partner: the driver's barrier between asking for interrupts and looking at used->idx.
-	 * Either it sees our index, or we see its wish.
-	 */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (!notification_wanted(ring, snapshot, old, new)) {
-		vhu_count(&ring->counters.calls_suppressed, 1);
-		return;
-	}
-	ring->phase = VHU_RING_NOTIFIED;
-	vhu_ring_call(ring, snapshot);
 }

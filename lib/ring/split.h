@@ -17,14 +17,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "ring/chain.h"
 #include "ring/guest.h"
 #include "ring/ring.h"
-
-/**
- * Most pieces of a chain after splitting at region ends (1024 descriptors are allowed by the
- * standard's drivers).
- */
-#define VHU_SEGMENTS_MAX 1024
 
 /** A contiguous piece of a buffer in this process. */
 struct vhu_segment {
@@ -104,7 +99,7 @@ vhu_split_used_run(const struct vhu_snapshot *snapshot, uint16_t index, const ui
 }
 
 /** Result of vhu_split_chain(). */
-struct vhu_chain {
+struct vhu_split_result {
 	uint32_t count; /**< segments */
 	uint64_t size;  /**< their sum */
 };
@@ -116,24 +111,11 @@ struct vhu_chain {
  * @return false if the chain is malformed: the ring is broken then.
  */
 bool vhu_split_chain(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uint16_t head,
-	bool writable, struct vhu_segment *segments, struct vhu_chain *chain);
+	bool writable, struct vhu_segment *segments, struct vhu_split_result *chain);
 
-/**
- * The first burst after the ring started: tell the guest not to kick unless somebody sleeps.
- */
-void vhu_split_begin(struct vhu_ring *ring, const struct vhu_snapshot *snapshot);
-
-/**
- * Ask for kicks, or stop asking.
- * @return true if kicks are wanted and entries are available already (sleeping would lose them).
- */
-bool vhu_split_want_kicks(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, bool wanted);
-
-/**
- * After used->idx moved to ring->next_used: notify the guest if it asked for that.
- * @param old  next_used before the burst.
- */
-void vhu_split_notify(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uint16_t old);
+/* Names from before chain.h. */
+#define vhu_split_begin vhu_ring_begin
+#define vhu_split_want_kicks vhu_ring_want_kicks
 
 /** Publish what was written to the used ring up to ring->next_used, then notify. */
 static inline void
@@ -145,7 +127,7 @@ vhu_split_publish(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, ui
 	 * Without a call descriptor the guest polls: neither fence nor look at its flags is needed.
 	 */
 	if (snapshot->call_fd != -1)
-		vhu_split_notify(ring, snapshot, old);
+		vhu_ring_notify(ring, snapshot, (struct vhu_walk){ .next = old });
 }
 
 #endif /* VHU_RING_SPLIT_H */

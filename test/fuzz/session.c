@@ -283,7 +283,7 @@ on_set_mtu(void *owner, uint64_t mtu)
 
 /* Whatever the snapshot points to must be there: touch it. */
 static void
-touch(const struct vhu_chain *chain, struct vhu_segment *segments, bool writable)
+touch(const struct vhu_split_result *chain, struct vhu_segment *segments, bool writable)
 {
 	volatile uint8_t *host;
 	uint32_t i;
@@ -306,7 +306,7 @@ burst_chains(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	struct rte_mbuf **packets, uint16_t count)
 {
 	static struct vhu_segment segments[VHU_SEGMENTS_MAX];
-	struct vhu_chain chain;
+	struct vhu_split_result chain;
 	uint16_t old = ring->next_used, available, i;
 	bool writable = count & 1;
 
