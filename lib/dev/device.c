@@ -58,8 +58,7 @@ vhu_device_new(const struct vhu_device_config *config)
 	device->config = *config;
 	snprintf(device->name, sizeof(device->name), "%s", config->name);
 	device->config.name = device->name;
-	device->offered = config->features | VHU_BIT(VHU_F_PROTOCOL_FEATURES);
-	device->offered_protocol = offered_protocol_features(config);
+	vhu_device_offer(device, config->features, config->protocol_features);
 	device->rings = calloc(config->ring_count, sizeof(device->rings[0]));
 	device->readers = calloc(config->ring_count, sizeof(device->readers[0]));
 	device->empty = vhu_map_new();
@@ -74,6 +73,15 @@ vhu_device_new(const struct vhu_device_config *config)
 	vhu_map_hold(device->empty);
 	init_rings(device);
 	return device;
+}
+
+void
+vhu_device_offer(struct vhu_device *device, uint64_t features, uint64_t protocol_features)
+{
+	device->config.features = features;
+	device->config.protocol_features = protocol_features;
+	device->offered = features | VHU_BIT(VHU_F_PROTOCOL_FEATURES);
+	device->offered_protocol = offered_protocol_features(&device->config);
 }
 
 void

@@ -63,6 +63,11 @@ struct vhu_device_ops {
 	 * snapshot is set. @return 0 or -errno (the ring does not start then).
 	 */
 	int (*specialise)(void *owner, uint16_t ring, struct vhu_snapshot *snapshot);
+	/**
+	 * A started ring is about to stop for good: the last moment to give back what was taken
+	 * from it. Called before it is parked. May be NULL.
+	 */
+	void (*stopping)(void *owner, uint16_t ring);
 	/** The ring's kick descriptor changed (-1: none); not owned by the callee. May be NULL. */
 	void (*kick_changed)(void *owner, uint16_t ring, int kick_fd);
 	/**
@@ -97,6 +102,13 @@ uint64_t vhu_device_protocol_features(void);
 
 /** Create a device, disconnected. @return NULL if out of memory. */
 struct vhu_device *vhu_device_new(const struct vhu_device_config *config);
+
+/**
+ * Offer something else from the next question on, for device types that decide late. Features that
+ * were acknowledged already stay acknowledged.
+ * @param features, protocol_features  as in the configuration.
+ */
+void vhu_device_offer(struct vhu_device *device, uint64_t features, uint64_t protocol_features);
 
 /** A front-end connected: fresh negotiation. The device must be idle (not busy, not leaving). */
 void vhu_device_connect(struct vhu_device *device);

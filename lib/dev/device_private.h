@@ -179,6 +179,10 @@ void vhu_ring_tell_broken(struct vhu_device *device, struct vhu_device_ring *rin
 /** Tell of a ring. */
 void vhu_ring_tell(struct vhu_device *device, const struct vhu_device_ring *ring,
 	enum vhu_event_type type, uint64_t value);
+/** Give the owner a chance to finish before a started ring is parked and stopped. */
+void vhu_ring_tell_stopping(struct vhu_device *device, const struct vhu_device_ring *ring);
+/** The same for every ring. */
+void vhu_rings_tell_stopping(struct vhu_device *device);
 /**
  * The ring is parked and quiet: remember its base, close call and kick.
  * @return whether it was started.

@@ -30,6 +30,7 @@ vhu_on_get_vring_base(struct vhu_device *device, struct vhu_message *m, struct v
 	struct vhu_bin *bin = vhu_bin_own(device);
 
 	(void)reply;
+	vhu_ring_tell_stopping(device, ring);
 	vhu_device_defer(device);
 	vhu_ring_swap(ring, NULL, bin);
 	bin->ring = ring->index;
@@ -150,6 +151,7 @@ vhu_on_reset_device(struct vhu_device *device, struct vhu_message *m, struct vhu
 
 	(void)m;
 	(void)reply;
+	vhu_rings_tell_stopping(device);
 	vhu_device_defer(device);
 	vhu_rings_park(device, bin);
 	bin->then = device_reset;

@@ -234,6 +234,22 @@ vhu_ring_tell_broken(struct vhu_device *device, struct vhu_device_ring *ring)
 	vhu_ring_tell(device, ring, VHU_EVENT_RING_BROKEN, reason);
 }
 
+void
+vhu_ring_tell_stopping(struct vhu_device *device, const struct vhu_device_ring *ring)
+{
+	if (ring->started && device->config.ops->stopping != NULL)
+		device->config.ops->stopping(device->config.owner, ring->index);
+}
+
+void
+vhu_rings_tell_stopping(struct vhu_device *device)
+{
+	unsigned int i;
+
+	for (i = 0; i < device->config.ring_count; i++)
+		vhu_ring_tell_stopping(device, &device->rings[i]);
+}
+
 static void
 close_fd(int *fd)
 {

@@ -18,6 +18,19 @@ get_features_offers_what_was_configured_and_bit_30(void **state)
 }
 
 static void
+offer_may_change_and_leaves_what_was_acknowledged(void **state)
+{
+	const uint64_t more = RIG_FEATURES | VHU_BIT(VIRTIO_RING_F_EVENT_IDX);
+
+	(void)state;
+	rig_negotiate();
+	vhu_device_offer(rig.device, more, VHU_BIT(VHU_PROTOCOL_REPLY_ACK));
+	assert_int_equal(ask(VHU_GET_FEATURES), more | RIG_PROTOCOL);
+	assert_int_equal(ask(VHU_GET_PROTOCOL_FEATURES), VHU_BIT(VHU_PROTOCOL_REPLY_ACK));
+	assert_int_equal(vhu_device_features(rig.device), RIG_FEATURES | RIG_PROTOCOL);
+}
+
+static void
 features_not_offered_are_refused(void **state)
 {
 	(void)state;
@@ -287,6 +300,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(get_features_offers_what_was_configured_and_bit_30),
+		RIG_TEST(offer_may_change_and_leaves_what_was_acknowledged),
 		RIG_TEST(features_not_offered_are_refused),
 		RIG_TEST(features_without_version_1_are_refused_and_with_it_accepted_later),
 		RIG_TEST(features_without_version_1_are_accepted_by_a_device_for_legacy_drivers),

@@ -24,6 +24,39 @@ base_is_the_next_available_entry(void **state)
 	assert_ptr_equal(rig_seen(0), &vhu_snapshot_parked);
 }
 
+/* The last moment: the ring can still be used. */
+static void
+note_stopping(void *owner, uint16_t ring)
+{
+	assert_ptr_equal(owner, &rig);
+	assert_ptr_not_equal(rig_seen(ring), &vhu_snapshot_parked);
+	rig.rings[ring].next_avail += 100;
+}
+
+static void
+base_counts_what_the_owner_does_before_the_ring_stops(void **state)
+{
+	(void)state;
+	rig.ops.stopping = note_stopping;
+	rig_run_ring(0);
+	rig.rings[0].next_avail = 5;
+	assert_int_equal(rig_base(0), 105);
+	/* Stopped already: nothing to be told. */
+	assert_int_equal(rig_base(0), 105);
+}
+
+static void
+reset_device_tells_the_owner_before_the_rings_stop(void **state)
+{
+	(void)state;
+	rig.ops.stopping = note_stopping;
+	rig_run_ring(0);
+	rig_run_ring(1);
+	assert_int_equal(rig_ask(VHU_RESET_DEVICE, NULL, 0, -1), 0);
+	assert_int_equal(rig.rings[0].next_avail, 100);
+	assert_int_equal(rig.rings[1].next_avail, 100);
+}
+
 static void
 base_can_be_asked_for_twice(void **state)
 {
@@ -275,6 +308,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(base_is_the_next_available_entry),
+		RIG_TEST(base_counts_what_the_owner_does_before_the_ring_stops),
+		RIG_TEST(reset_device_tells_the_owner_before_the_rings_stop),
 		RIG_TEST(base_can_be_asked_for_twice),
 		RIG_TEST(base_of_a_ring_that_never_started_is_what_was_set),
 		RIG_TEST(base_closes_kick_and_call_but_keeps_the_rest),
