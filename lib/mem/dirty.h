@@ -21,26 +21,40 @@
 #include <stdint.h>
 
 #include "mem/map.h"
+#include "wire/message.h"
 
 #define VHU_DIRTY_PAGE_SHIFT 12
+
+/** What lcores tell the control thread about a log. */
+struct vhu_dirty_state {
+	/** pages outside the log, not marked. lcores: add; anybody: reads */
+	_Atomic(uint64_t) beyond;
+	/** something was marked. lcores: set; control: takes (vhu_dirty_taken()) */
+	_Atomic(bool) marked;
+};
 
 /** Written by the control thread before publication, read-only afterwards. */
 struct vhu_dirty {
 	_Atomic(uint64_t) *words;  /**< shared with the front-end, which clears them */
-	uint64_t count;            /**< of words: pages behind them are not logged */
+	uint64_t pages;            /**< that have a bit */
+	struct vhu_dirty_state *state; /**< never NULL; lies behind this structure */
 	void *mapping;
 	uint64_t mapping_size;
 	unsigned int references;   /**< control thread only */
+	bool own;                  /**< no front-end has it: vhu_dirty_new_own() */
 };
 
-/** Words that a cache holds before it is flushed early. */
+/** Words that a cache holds; a power of two, at most 32. */
 #define VHU_DIRTY_CACHE 32
 
-/** Pages noted since the last flush. Lives on the stack of a burst. */
+/**
+ * Pages noted since the last flush. Lives on the stack of a burst. Word n of the log has one place
+ * where it may be: whatever else is there is set in the log at once.
+ */
 struct vhu_dirty_cache {
-	uint32_t count;
-	struct vhu_extent extent;  /**< region of the last host address; size 0: none */
-	uint32_t word[VHU_DIRTY_CACHE];
+	uint32_t used;             /**< bit i: place i holds something */
+	struct vhu_extent extent;  /**< of the last host address, as in vhu_map.by_host */
+	uint64_t word[VHU_DIRTY_CACHE];
 	uint64_t bits[VHU_DIRTY_CACHE];
 };
 
@@ -48,14 +62,21 @@ struct vhu_dirty_cache {
 static inline void
 vhu_dirty_begin(struct vhu_dirty_cache *cache)
 {
-	cache->count = 0;
+	cache->used = 0;
 	cache->extent.size = 0;
 }
 
-/** Note that @p size bytes at a guest-physical address were written. Flushes a full cache. */
+/**
+ * Note that @p size bytes at a guest-physical address were written: after they were, since this may
+ * set bits at once. Pages outside the log are counted.
+ * @param dirty  not NULL, as everywhere here.
+ */
 void vhu_dirty_note(const struct vhu_dirty *dirty, struct vhu_dirty_cache *cache,
 	uint64_t guest_address, uint64_t size);
-/** The same for a host address inside a region of the map; others are ignored. */
+/**
+ * The same for a host address inside regions of the map; what lies elsewhere is ignored.
+ * @param map  the same in each call with this cache.
+ */
 void vhu_dirty_note_host(const struct vhu_dirty *dirty, struct vhu_dirty_cache *cache,
 	const struct vhu_map *map, const void *host, uint64_t size);
 /**
@@ -63,5 +84,25 @@ void vhu_dirty_note_host(const struct vhu_dirty *dirty, struct vhu_dirty_cache *
  * what was written visible to whoever fetches the bit.
  */
 void vhu_dirty_flush(const struct vhu_dirty *dirty, struct vhu_dirty_cache *cache);
+
+/**
+ * Map the log that a front-end sent. Refused: size 0, a sum that wraps, a
+ * descriptor that is no readable and writable file, a file that is too short. Control thread.
+ * @param fd      stays the caller's.
+ * @param offset  of the first byte in the file; need not be a multiple of a page, but of 8.
+ * @param dirty   receives the log with one reference, NULL when refused.
+ */
+struct vhu_verdict vhu_dirty_map(int fd, uint64_t size, uint64_t offset, struct vhu_dirty **dirty);
+/**
+ * A log that nobody else sees: for what is written before the front-end's comes. Memory is used
+ * only for what is marked. @return NULL if out of memory.
+ */
+struct vhu_dirty *vhu_dirty_new_own(void);
+/** Mark everything that is marked in @p from. No lcore may use @p from any more. */
+void vhu_dirty_merge(const struct vhu_dirty *into, const struct vhu_dirty *from);
+/** Drop a reference; the last one unmaps. NULL is allowed. Control thread. */
+void vhu_dirty_drop(struct vhu_dirty *dirty);
+/** Was anything marked since the last call? Control thread. */
+bool vhu_dirty_taken(const struct vhu_dirty *dirty);
 
 #endif /* VHU_MEM_DIRTY_H */

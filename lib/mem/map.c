@@ -14,12 +14,12 @@
 /* Any control thread: takes the next number; 0 is for hints that are empty. */
 static _Atomic(uint64_t) generations;
 
-/* A map with room for @p count regions: one block, the two orders behind the extents. */
+/* A map with room for @p count regions: one block, the other orders behind the extents. */
 static struct vhu_map *
 map_allocate(uint32_t count)
 {
 	struct vhu_map *map = calloc(1, sizeof(*map) +
-		count * (sizeof(map->extents[0]) + 2 * sizeof(struct vhu_region *)));
+		count * (2 * sizeof(map->extents[0]) + 2 * sizeof(struct vhu_region *)));
 
 	if (map == NULL)
 		return NULL;
@@ -27,7 +27,8 @@ map_allocate(uint32_t count)
 		atomic_fetch_add_explicit(&generations, 1, memory_order_relaxed) + 1;
 	map->count = count;
 	map->references = 1;
-	map->by_guest = (struct vhu_region **)&map->extents[count];
+	map->by_host = &map->extents[count];
+	map->by_guest = (struct vhu_region **)&map->by_host[count];
 	map->by_user = map->by_guest + count;
 	return map;
 }
@@ -56,6 +57,16 @@ compare_user(const void *a, const void *b)
 	if ((*x)->user_address == (*y)->user_address)
 		return 0;
 	return (*x)->user_address < (*y)->user_address ? -1 : 1;
+}
+
+static int
+compare_extent(const void *a, const void *b)
+{
+	const struct vhu_extent *x = a, *y = b;
+
+	if (x->start == y->start)
+		return 0;
+	return x->start < y->start ? -1 : 1;
 }
 
 /* Neighbours in sorted order may touch, not overlap. */
@@ -117,7 +128,14 @@ vhu_map_of(struct vhu_region *const *regions, uint32_t count, struct vhu_verdict
 			.size = region->size,
 			.delta = (uintptr_t)region->host - (uintptr_t)region->guest_address,
 		};
+		map->by_host[i] = (struct vhu_extent){
+			.start = (uintptr_t)region->host,
+			.size = region->size,
+			.delta = (uintptr_t)region->guest_address - (uintptr_t)region->host,
+		};
 	}
+	if (count != 0)
+		qsort(map->by_host, count, sizeof(map->by_host[0]), compare_extent);
 	return map;
 }
 
@@ -226,4 +244,24 @@ vhu_map_user(const struct vhu_map *map, uint64_t user_address, uint64_t size)
 		covered += next->size;
 	}
 	return host;
+}
+
+bool
+vhu_map_host(const struct vhu_map *map, uintptr_t host, struct vhu_extent *extent)
+{
+	uint32_t low = 0, high = map->count;
+
+	while (low < high) {
+		uint32_t middle = (low + high) / 2;
+
+		if (host - map->by_host[middle].start < map->by_host[middle].size) {
+			*extent = map->by_host[middle];
+			return true;
+		}
+		if (host < map->by_host[middle].start)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return false;
 }

@@ -10,10 +10,12 @@
  * Maps: an immutable, sorted set of regions.
  *
  * Lcores translate through the flat array of extents (24 bytes each, sorted by guest address);
- * the control side looks regions up by user address. A change never edits a map: it makes a new
- * one that shares the regions. Maps are reference counted by the control thread only.
+ * the dirty log goes back from host addresses; the control side looks regions up by user address.
+ * A change never edits a map: it makes a new one that shares the regions. Maps are reference
+ * counted by the control thread only.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +34,8 @@ struct vhu_map {
 	unsigned int references; /**< control thread only */
 	struct vhu_region **by_guest; /**< sorted by guest address; element i is extents[i] */
 	struct vhu_region **by_user;  /**< sorted by user address */
+	/** the way back, sorted by host address (start); delta: guest-physical - host address */
+	struct vhu_extent *by_host;
 	struct vhu_extent extents[];
 };
 
@@ -70,5 +74,11 @@ unsigned int vhu_map_drop(struct vhu_map *map, struct vhu_region **orphans);
  * @return host address, or NULL if any byte is outside.
  */
 void *vhu_map_user(const struct vhu_map *map, uint64_t user_address, uint64_t size);
+
+/**
+ * The extent that a host address lies in, as in by_host. lcore.
+ * @return false if it lies in none.
+ */
+bool vhu_map_host(const struct vhu_map *map, uintptr_t host, struct vhu_extent *extent);
 
 #endif /* VHU_MEM_MAP_H */
