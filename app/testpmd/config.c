@@ -239,6 +239,42 @@ apply_number(const char *key, const char *value, struct port_spec *spec, char wh
 	return true;
 }
 
+/* @return VHU_OFFERS if the key is not the name of an offer. */
+static unsigned int
+find_offer(const char *key)
+{
+	unsigned int offer = 0;
+
+	while (offer < VHU_OFFERS && strcmp(vhu_offer_name((enum vhu_offer)offer), key) != 0)
+		offer++;
+	return offer;
+}
+
+static bool
+apply_offer(const char *key, const char *value, struct port_spec *spec, char why[WHY_SIZE])
+{
+	uint32_t bit = UINT32_C(1) << find_offer(key);
+	uint64_t made;
+
+	if (!parse_number(key, value, 0, 1, &made, why))
+		return false;
+	spec->offers = made ? spec->offers | bit : spec->offers & ~bit;
+	return true;
+}
+
+/* A sentence about a key that there is not. */
+static void
+explain_keys(const char *key, const char *const *keys, char why[WHY_SIZE])
+{
+	int used = snprintf(why, WHY_SIZE, "port: unknown key '%.32s'; want", key);
+
+	for (unsigned int i = 0; keys[i] != NULL; i++)
+		used += snprintf(why + used, WHY_SIZE - used, " %s,", keys[i]);
+	for (unsigned int i = 0; i < VHU_OFFERS; i++)
+		used += snprintf(why + used, WHY_SIZE - used, " %s%s",
+			vhu_offer_name((enum vhu_offer)i), i + 1 < VHU_OFFERS ? "," : "");
+}
+
 static int
 apply_key(const char *key, const char *value, void *data)
 {
@@ -258,9 +294,20 @@ apply_key(const char *key, const char *value, void *data)
 		good = apply_csum(value, spec, target->why);
 	else if (strcmp(key, "features-off") == 0)
 		good = parse_features(value, &spec->features_disabled, target->why);
+	else if (find_offer(key) < VHU_OFFERS)
+		good = apply_offer(key, value, spec, target->why);
 	else
 		good = apply_number(key, value, spec, target->why);
 	return good ? 0 : -1;
+}
+
+static uint32_t
+default_offers(void)
+{
+	struct vhu_port_options options;
+
+	vhu_port_options_init(&options);
+	return options.offers;
 }
 
 bool
@@ -268,7 +315,7 @@ parse_port_spec(const char *text, struct port_spec *spec, char why[WHY_SIZE])
 {
 	static const char *const keys[] = { "path", "name", "queues", "client", "server", "mtu",
 		"mode", "features-off", "csum", "tso", NULL };
-	struct port_spec result = { .queue_pairs = 1 };
+	struct port_spec result = { .queue_pairs = 1, .offers = default_offers() };
 	struct spec_target target = { .spec = &result, .why = why };
 	struct rte_kvargs *pairs = rte_kvargs_parse(text, NULL);
 	bool good = pairs != NULL;
@@ -279,10 +326,8 @@ parse_port_spec(const char *text, struct port_spec *spec, char why[WHY_SIZE])
 		unsigned int key = 0;
 		while (keys[key] != NULL && strcmp(keys[key], pairs->pairs[i].key) != 0)
 			key++;
-		if (keys[key] == NULL) {
-			snprintf(why, WHY_SIZE, "port: unknown key '%.32s'; want path, name, "
-				"queues, client, server, mtu, mode, features-off, csum or tso",
-				pairs->pairs[i].key);
+		if (keys[key] == NULL && find_offer(pairs->pairs[i].key) == VHU_OFFERS) {
+			explain_keys(pairs->pairs[i].key, keys, why);
 			good = false;
 		}
 	}

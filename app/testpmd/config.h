@@ -39,6 +39,7 @@ struct port_spec {
 	uint16_t queue_pairs;
 	uint16_t mtu;
 	uint32_t socket_mode;
+	uint32_t offers;          /* as vhu_port_options.offers */
 	uint64_t features_disabled;
 	bool software_checksum; /* csum mode computes instead of asking for offload */
 	uint16_t tso_size;      /* csum mode: segment size for TCP frames, 0: as received */
@@ -65,7 +66,7 @@ struct settings {
 extern struct settings settings;
 
 /* Room for one sentence about what was wrong. */
-#define WHY_SIZE 256
+#define WHY_SIZE 320
 
 void settings_init(void);
 

@@ -109,6 +109,7 @@ port_open(struct port *port, char why[WHY_SIZE])
 	options.role = spec->role;
 	options.queue_pairs = spec->queue_pairs;
 	options.mtu = spec->mtu;
+	options.offers = spec->offers;
 	options.features_disabled = spec->features_disabled;
 	options.socket_mode = spec->socket_mode;
 	if (vhu_port_create(&options, &port->vhu) != 0) {

@@ -61,6 +61,38 @@ port_object(const struct port *port)
 	return object;
 }
 
+static json_t *
+offers_of(uint32_t offers)
+{
+	json_t *names = json_array();
+
+	for (unsigned int offer = 0; offer < VHU_OFFERS; offer++) {
+		if (offers >> offer & 1)
+			json_array_append_new(names,
+				json_string(vhu_offer_name((enum vhu_offer)offer)));
+	}
+	return names;
+}
+
+/* What was negotiated beyond the plainest device, and what is under way. */
+static void
+put_negotiated(json_t *object, const struct vhu_port_info *info)
+{
+	json_object_set_new(object, "offers", offers_of(info->offers));
+	put_text(object, "format", info->packed ? "packed" : "split");
+	json_object_set_new(object, "in_order", json_boolean(info->in_order));
+	json_object_set_new(object, "iommu", json_boolean(info->iommu));
+	json_object_set_new(object, "logging", json_boolean(info->logging));
+	json_object_set_new(object, "inflight", json_boolean(info->inflight));
+	json_object_set_new(object, "channel", json_boolean(info->channel));
+	json_object_set_new(object, "control_queue", json_boolean(info->control_queue));
+	put_text(object, "postcopy", vhu_postcopy_name(info->postcopy));
+	put(object, "iotlb_entries", info->iotlb_entries);
+	put(object, "iotlb_misses", info->iotlb_misses);
+	put(object, "announcements", info->announcements);
+	put(object, "announced", info->announced);
+}
+
 json_t *
 report_info(const struct port *port)
 {
@@ -84,6 +116,7 @@ report_info(const struct port *port)
 	json_object_set_new(object, "features", names_of(info.features, vhu_feature_name));
 	json_object_set_new(object, "protocol_features",
 		names_of(info.protocol_features, vhu_protocol_feature_name));
+	put_negotiated(object, &info);
 	put(object, "memory_regions", info.memory_regions);
 	put(object, "memory_bytes", info.memory_bytes);
 	put(object, "connections", info.connections);

@@ -10,6 +10,8 @@
 static uint16_t
 header_size(uint64_t features)
 {
+	if (features & VHU_BIT(VHU_NET_F_HASH_REPORT))
+		return sizeof(struct virtio_net_hdr_v1_hash);
 	/* Only a legacy driver without merged buffers leaves the count of buffers out. */
 	if (features & (VHU_BIT(VIRTIO_F_VERSION_1) | VHU_BIT(VIRTIO_NET_F_MRG_RXBUF)))
 		return sizeof(struct virtio_net_hdr_mrg_rxbuf);
@@ -19,8 +21,6 @@ header_size(uint64_t features)
 void
 vhu_port_describe(struct vhu_port *port, struct vhu_port_info *info)
 {
-	const struct vhu_map *map = vhu_device_map(port->device);
-
 	*info = (struct vhu_port_info){
 		.role = port->options.role,
 		.connected = port->link == VHU_LINK_CONNECTED,
@@ -29,19 +29,13 @@ vhu_port_describe(struct vhu_port *port, struct vhu_port_info *info)
 		.queue_pairs_running = port->pairs_running,
 		.mtu = port->mtu,
 		.features_offered = port->features_offered,
-		.features = vhu_device_features(port->device),
-		.protocol_features = vhu_device_negotiated_protocol_features(port->device),
+		.offers = port->options.offers,
 		.connections = port->connections,
 	};
 	memcpy(info->name, port->name, sizeof(info->name));
 	memcpy(info->path, port->path, sizeof(info->path));
+	vhu_device_describe(port->device, info);
 	info->header_size = header_size(info->features);
-	if (map != NULL) {
-		info->memory_regions = map->count;
-		for (uint32_t i = 0; i < map->count; i++)
-			info->memory_bytes += map->extents[i].size;
-	}
-	vhu_device_counts(port->device, &info->messages, &info->refusals, info->last_refusal);
 }
 
 int

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ctrl/offers.h"
 #include "ctrl/options.h"
 #include "obs/error.h"
 
@@ -22,6 +23,7 @@ vhu_port_options_init(struct vhu_port_options *options)
 	*options = (struct vhu_port_options){
 		.role = VHU_ROLE_SERVER,
 		.queue_pairs = 1,
+		.offers = VHU_OFFERS_DEFAULT,
 		.socket_uid = -1,
 		.socket_gid = -1,
 		.reconnect_min_ms = 1,
@@ -113,7 +115,7 @@ vhu_options_check(const struct vhu_port_options *options)
 	if (options->mtu != 0 && options->mtu < MTU_MIN)
 		return vhu_error(EINVAL, "MTU of %u bytes: %d to %d are allowed, 0 offers none",
 			options->mtu, MTU_MIN, UINT16_MAX);
-	return 0;
+	return vhu_offers_check(options);
 }
 
 void

@@ -12,32 +12,11 @@
 
 #include "ctrl/connection.h"
 #include "ctrl/events.h"
+#include "ctrl/offers.h"
 #include "ctrl/options.h"
 #include "ctrl/port.h"
 #include "obs/error.h"
 #include "obs/log.h"
-
-/*
- * What the guest and the front-end settle between themselves. A vhost-user front-end serves the
- * control queue itself (QEMU in virtio-net, DPDK in virtio-user) and needs nothing of us, but some
- * pass on to the guest only what the back-end offers. GUEST_ANNOUNCE would be one of them, but
- * promises announcements after migration, which nobody would make.
- */
-#define FRONT_END_FEATURES \
-	(VHU_BIT(VIRTIO_NET_F_CTRL_VQ) | VHU_BIT(VIRTIO_NET_F_CTRL_RX) | \
-	VHU_BIT(VIRTIO_NET_F_CTRL_VLAN))
-
-static uint64_t
-features_to_offer(const struct vhu_port_options *options)
-{
-	uint64_t features = vhu_net_features() | FRONT_END_FEATURES;
-
-	if (options->queue_pairs > 1)
-		features |= VHU_BIT(VIRTIO_NET_F_MQ);
-	if (options->mtu != 0)
-		features |= VHU_BIT(VIRTIO_NET_F_MTU);
-	return features & ~options->features_disabled;
-}
 
 struct vhu_port *
 vhu_port_find(struct vhu_control *control, const char *name)
@@ -77,7 +56,7 @@ make_device(struct vhu_port *port)
 		.ops = &vhu_connection_device_ops,
 		.owner = port,
 		.features = port->features_offered,
-		.protocol_features = vhu_device_protocol_features(),
+		.protocol_features = vhu_offers_protocol_features(&port->options),
 		.ring_count = port->ring_count,
 		/* Front-ends for network devices compare the answer with their queue pairs. */
 		.queue_num = port->options.queue_pairs,
@@ -182,7 +161,7 @@ make_port(struct vhu_control *control, const struct vhu_port_options *options,
 	port->options = *options;
 	port->options.name = strcpy(port->name, name);
 	port->options.path = strcpy(port->path, options->path);
-	port->features_offered = features_to_offer(options);
+	port->features_offered = vhu_offers_features(options);
 	port->mtu = options->mtu;
 	error = make_queues(port);
 	if (error == 0)

@@ -105,6 +105,24 @@ add_hex(struct rte_tel_data *data, const char *name, uint64_t value)
 	rte_tel_data_add_dict_string(data, name, text);
 }
 
+/* What was negotiated beyond the plainest device, and what is under way. */
+static void
+add_negotiated(const struct vhu_port_info *info, struct rte_tel_data *data)
+{
+	rte_tel_data_add_dict_string(data, "format", info->packed ? "packed" : "split");
+	rte_tel_data_add_dict_int(data, "in_order", info->in_order);
+	rte_tel_data_add_dict_int(data, "iommu", info->iommu);
+	rte_tel_data_add_dict_int(data, "logging", info->logging);
+	rte_tel_data_add_dict_int(data, "inflight", info->inflight);
+	rte_tel_data_add_dict_int(data, "channel", info->channel);
+	rte_tel_data_add_dict_int(data, "control_queue", info->control_queue);
+	rte_tel_data_add_dict_string(data, "postcopy", vhu_postcopy_name(info->postcopy));
+	ADD_NUMBER(data, "iotlb_entries", info->iotlb_entries);
+	ADD_NUMBER(data, "iotlb_misses", info->iotlb_misses);
+	ADD_NUMBER(data, "announcements", info->announcements);
+	ADD_NUMBER(data, "announced", info->announced);
+}
+
 static int
 fill_port(const struct query *query, struct rte_tel_data *data)
 {
@@ -126,6 +144,7 @@ fill_port(const struct query *query, struct rte_tel_data *data)
 	add_hex(data, "features_offered", info.features_offered);
 	add_hex(data, "features", info.features);
 	add_hex(data, "protocol_features", info.protocol_features);
+	add_negotiated(&info, data);
 	ADD_NUMBER(data, "memory_regions", info.memory_regions);
 	ADD_NUMBER(data, "memory_bytes", info.memory_bytes);
 	ADD_NUMBER(data, "connections", info.connections);

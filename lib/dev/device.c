@@ -10,6 +10,16 @@
 #include "dev/device_private.h"
 
 uint64_t
+vhu_device_virtio_features(void)
+{
+	/*
+	 * What a kick carries beside itself is not needed: rings are polled. A ring is reset with
+	 * GET_VRING_BASE and started anew, which never concerned the others.
+	 */
+	return VHU_BIT(VHU_F_NOTIFICATION_DATA) | VHU_BIT(VHU_F_RING_RESET);
+}
+
+uint64_t
 vhu_device_protocol_features(void)
 {
 	return VHU_BIT(VHU_PROTOCOL_MQ) | VHU_BIT(VHU_PROTOCOL_REPLY_ACK) |

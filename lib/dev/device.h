@@ -97,6 +97,11 @@ struct vhu_device_config {
 	bool legacy;                 /**< serve drivers without VERSION_1, of our byte order */
 };
 
+/**
+ * Virtio features that the engine serves whatever the type of the device (notification data,
+ * reset of one ring, ...). Those of ring formats belong to whoever moves buffers.
+ */
+uint64_t vhu_device_virtio_features(void);
 /** Protocol features that the engine serves. */
 uint64_t vhu_device_protocol_features(void);
 
@@ -141,6 +146,8 @@ uint64_t vhu_device_negotiated_protocol_features(const struct vhu_device *device
 const struct vhu_map *vhu_device_map(const struct vhu_device *device);
 void vhu_device_counts(const struct vhu_device *device, uint64_t *messages, uint64_t *refusals,
 	char last_refusal[VHU_REASON_SIZE]);
+/** Fills in what a device knows of its port: features, formats, memory, messages. */
+void vhu_device_describe(const struct vhu_device *device, struct vhu_port_info *info);
 /** Fills all of @p info. */
 void vhu_device_ring_info(const struct vhu_device *device, uint16_t ring,
 	struct vhu_queue_info *info);

@@ -57,6 +57,29 @@ enum vhu_role {
 };
 
 /**
+ * What a port may offer the front-end and the guest, or withhold. Each stands for the virtio and
+ * vhost-user features that belong together; a front-end or driver that does not want one goes on
+ * without it.
+ */
+enum vhu_offer {
+	VHU_OFFER_PACKED = 0,    /**< packed rings (virtio 1.3, section 2.8) */
+	VHU_OFFER_IN_ORDER,      /**< buffers come back in the order they were given */
+	VHU_OFFER_MERGEABLE,     /**< a frame may fill several receive buffers */
+	VHU_OFFER_EVENT_IDX,     /**< each side says at which index it wants to be notified */
+	VHU_OFFER_INDIRECT,      /**< descriptors in a table of their own */
+	VHU_OFFER_IOMMU,         /**< buffers behind an IOMMU of the guest (ACCESS_PLATFORM) */
+	VHU_OFFER_POSTCOPY,      /**< migration in which memory follows the guest (userfaultfd) */
+	VHU_OFFER_INFLIGHT,      /**< a record of unfinished buffers that survives this process */
+	VHU_OFFER_LOG,           /**< log of written pages, for live migration */
+	VHU_OFFER_CONTROL_QUEUE, /**< serve the control queue here (see vhu_control.h) */
+	VHU_OFFER_HASH,          /**< RSS and hash reports; needs CONTROL_QUEUE */
+	VHU_OFFER_ANNOUNCE,      /**< tell the network where a migrated guest lives now */
+	VHU_OFFERS               /**< not an offer: how many there are */
+};
+/** An offer as a bit of vhu_port_options.offers, e.g. VHU_OFFER_BIT(PACKED). */
+#define VHU_OFFER_BIT(name) (UINT32_C(1) << VHU_OFFER_##name)
+
+/**
  * How to create a port. Start from vhu_port_options_init() and change what is needed.
  */
 struct vhu_port_options {
@@ -69,7 +92,13 @@ struct vhu_port_options {
 	uint16_t queue_pairs;
 	/** MTU offered in the device configuration, 68 ... 65535; 0 offers none. */
 	uint16_t mtu;
-	/** Virtio feature bits (as a mask) that must not be offered to the guest. */
+	/**
+	 * Offers made, a bit (1 << enum vhu_offer) each. By default all but IOMMU, POSTCOPY,
+	 * CONTROL_QUEUE and HASH: the first two cost something, QEMU and virtio-user serve the
+	 * control queue themselves.
+	 */
+	uint32_t offers;
+	/** More virtio feature bits (as a mask) that must not be offered to the guest. */
 	uint64_t features_disabled;
 	/** Permission bits of a listening socket, e.g. 0660; 0 leaves what the umask gives. */
 	uint32_t socket_mode;
@@ -90,6 +119,13 @@ struct vhu_port_options {
 	void *on_event_data;
 };
 
+/** How far a postcopy migration to this process has come. */
+enum vhu_postcopy {
+	VHU_POSTCOPY_NONE = 0, /**< there is none */
+	VHU_POSTCOPY_ADVISED,  /**< the front-end holds our userfaultfd */
+	VHU_POSTCOPY_LISTENING, /**< guest memory is filled in as it is touched */
+};
+
 /** What a port is and how it does. */
 struct vhu_port_info {
 	char name[VHU_NAME_SIZE];
@@ -100,7 +136,20 @@ struct vhu_port_info {
 	uint16_t queue_pairs;          /**< pairs that exist */
 	uint16_t queue_pairs_running;  /**< pairs whose two rings are started and enabled */
 	uint16_t mtu;                  /**< bytes; what the front-end set, or the option */
-	uint16_t header_size;          /**< virtio-net header in front of a frame: 10 or 12 bytes */
+	uint16_t header_size;          /**< virtio-net header in front of a frame: 10, 12 or 20 */
+	uint32_t offers;               /**< vhu_port_options.offers */
+	bool packed;                   /**< packed rings were negotiated, otherwise split ones */
+	bool in_order;                 /**< in-order use of buffers was negotiated */
+	bool iommu;                    /**< addresses in rings are I/O virtual */
+	bool logging;                  /**< written pages are being logged */
+	bool inflight;                 /**< a record of unfinished buffers is kept */
+	bool channel;                  /**< the front-end takes requests from us (BACKEND_REQ) */
+	bool control_queue;            /**< the guest's control queue is served here, and runs */
+	enum vhu_postcopy postcopy;    /**< how far a postcopy migration to here has come */
+	uint32_t iotlb_entries;        /**< translations kept; 0 without IOMMU */
+	uint64_t iotlb_misses;         /**< translations asked for so far, this connection */
+	uint64_t announcements;        /**< SEND_RARP messages taken so far */
+	uint64_t announced;            /**< announcements that receive bursts delivered so far */
 	uint64_t features_offered;     /**< virtio feature bits */
 	uint64_t features;             /**< those that the guest's driver accepted */
 	uint64_t protocol_features;    /**< vhost-user protocol features in force */
@@ -138,7 +187,7 @@ struct vhu_region_info {
 };
 
 /**
- * Fill @p options with defaults: server role, one queue pair, no MTU, everything offered,
+ * Fill @p options with defaults: server role, one queue pair, no MTU, the offers named there,
  * reconnects from 1 ms to 1000 ms, no populate, events in the ring.
  */
 void vhu_port_options_init(struct vhu_port_options *options);
@@ -205,6 +254,10 @@ void vhu_queue_stats(struct vhu_queue *queue, struct vhu_queue_stats *stats);
 /** Let vhu_queue_stats() count from here (the lcore's counters go on). */
 void vhu_queue_stats_reset(struct vhu_queue *queue);
 
+/** Name of an offer, e.g. "in-order". Static text. */
+const char *vhu_offer_name(enum vhu_offer offer);
+/** Name of a state of postcopy, e.g. "listening". Static text. */
+const char *vhu_postcopy_name(enum vhu_postcopy state);
 /** Name of a virtio-net feature bit, e.g. "MRG_RXBUF"; "bit N" if it has none. Static text. */
 const char *vhu_feature_name(unsigned int bit);
 /** Name of a vhost-user protocol feature bit, e.g. "REPLY_ACK". Static text. */

@@ -38,7 +38,12 @@
 /** Virtio feature bit that announces protocol features; VHOST_F_LOG_ALL is bit 26. */
 #define VHU_F_LOG_ALL           26
 #define VHU_F_PROTOCOL_FEATURES 30
-/** Feature bits that linux/virtio_net.h of older kernels lacks. */
+/** Feature bits that linux/virtio_*.h of older kernels lack, whatever they are called there. */
+#define VHU_F_IN_ORDER          35
+#define VHU_F_NOTIFICATION_DATA 38
+#define VHU_F_RING_RESET        40
+#define VHU_NET_F_HASH_REPORT   57
+#define VHU_NET_F_RSS           60
 #ifndef VIRTIO_NET_F_GUEST_USO4
 #define VIRTIO_NET_F_GUEST_USO4 54
 #define VIRTIO_NET_F_GUEST_USO6 55

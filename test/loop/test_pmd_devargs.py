@@ -55,6 +55,11 @@ WRONG = {
     "csum": (",iface={path},csum=yes", "csum=yes is not valid; allowed is 0 or 1"),
     "tso without csum": (",iface={path},tso=1,csum=0", "tso=1 needs checksum offload"),
     "mergeable": (",iface={path},mergeable=2", "mergeable=2 is not valid; allowed is 0 or 1"),
+    "packed": (",iface={path},packed=yes", "packed=yes is not valid; allowed is 0 or 1"),
+    "iommu": (",iface={path},iommu-support=2", "iommu-support=2 is not valid; allowed is 0 or 1"),
+    "postcopy": (",iface={path},postcopy-support=", "postcopy-support= is not valid; allowed is 0"),
+    "hash alone": (",iface={path},hash=1", "offer hash needs offer control-queue"),
+    "control queue": (",iface={path},queues=128,control-queue=1", "1 to 127 are allowed"),
     "features": (",iface={path},features-off=zz", "allowed is a mask like 0x8000"),
     "populate": (",iface={path},populate=9", "populate=9 is not valid; allowed is 0 or 1"),
     "tx-hints": (",iface={path},tx-hints=x", "tx-hints=x is not valid; allowed is 0 or 1"),
@@ -103,6 +108,10 @@ def test_socket_exists_at_probe_with_its_mode_and_goes_with_the_port(path):
     ("csum=1", {0: True, 1: True, 7: False, 11: False, 15: True}),
     ("csum=0", {0: False, 1: False, 7: False, 11: False}),
     ("mergeable=0", {15: False}),
+    ("event-idx=0,indirect=0", {28: False, 29: False}),
+    ("announce=0", {16: False, 21: False}),
+    ("packed=0,in-order=0,log=0", {34: False, 35: False, 26: False}),
+    ("tso=1", {16: True, 21: True, 28: True, 29: True, 33: False, 38: True, 40: True, 56: True}),
     ("features-off=0x20000000", {29: False, 15: True}),
 ])
 def test_switches_decide_which_features_the_guest_is_offered(switch, bits, path):

@@ -112,6 +112,9 @@ PORT = ["--port", "path=/nonexistent/0.sock"]
     (["--port", "path=/a,mode=7777"], "'7777'", "octal"),
     (["--port", "path=/a,csum=maybe"], "'maybe'", "offload or software"),
     (["--port", "path=/a,features-off=WARP"], "'WARP'", "CSUM:MRG_RXBUF"),
+    (["--port", "path=/a,packed=no"], "'no'", "0 to 1"),
+    (["--port", "path=/a,iommu=2"], "'2'", "0 to 1"),
+    (["--port", "path=/a,colour=red"], "'colour'", "control-queue, hash, announce"),
     (["--port", "path=/a,colour=red"], "'colour'", "path, name, queues"),
     (["--port", "path=/a", "--port", "path=/a"], "'/a'", "twice"),
     (["--json", "/proc/vhu/x.json", *PORT], "'/proc/vhu/x.json'", "cannot write"),
@@ -315,6 +318,19 @@ def test_features_can_be_withheld(path):
         offered = traffic.offered_features(path)
     assert offered & (1 << 15 | 1 << 0) == 0
     assert offered & (1 << 28), "more was withheld than was asked for"
+
+
+def test_offers_can_be_withheld(path):
+    """Each by its name; what was offered is shown."""
+    result = run(*eal(), "--", "-i", "--port", f"path={path},event-idx=0,announce=0,iommu=1",
+                 text="show port info 0 json\n")
+    assert result.returncode == 0, result.stderr
+    info = documents(result.stdout)[0]
+    offers = set(info["offers"])
+    assert "iommu" in offers
+    assert {"event-idx", "announce", "control-queue", "postcopy"}.isdisjoint(offers)
+    assert int(info["features_offered_mask"], 16) & (1 << 29 | 1 << 21) == 0
+    assert (info["format"], info["in_order"], info["postcopy"]) == ("split", False, "none")
 
 
 def test_terminal_completes_and_ends_with_control_d(path):

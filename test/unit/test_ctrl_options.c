@@ -49,6 +49,9 @@ defaults_are_those_of_the_header(void **state)
 	assert_int_equal(options.role, VHU_ROLE_SERVER);
 	assert_int_equal(options.queue_pairs, 1);
 	assert_int_equal(options.mtu, 0);
+	assert_int_equal(options.offers, VHU_OFFER_BIT(PACKED) | VHU_OFFER_BIT(IN_ORDER) |
+		VHU_OFFER_BIT(MERGEABLE) | VHU_OFFER_BIT(EVENT_IDX) | VHU_OFFER_BIT(INDIRECT) |
+		VHU_OFFER_BIT(INFLIGHT) | VHU_OFFER_BIT(LOG) | VHU_OFFER_BIT(ANNOUNCE));
 	assert_true(options.features_disabled == 0);
 	assert_int_equal(options.socket_mode, 0);
 	assert_int_equal(options.socket_uid, -1);
@@ -204,6 +207,48 @@ reconnect_pauses_out_of_order_are_refused(void **state)
 	assert_refused(&options, EINVAL, "at most 3600000");
 }
 
+static void
+offers_that_do_not_exist_are_refused(void **state)
+{
+	struct vhu_port_options options = good_options();
+
+	(void)state;
+	options.offers |= UINT32_C(1) << VHU_OFFERS;
+	assert_refused(&options, EINVAL, "bits above 11 are unknown");
+}
+
+static void
+hashing_without_a_control_queue_is_refused(void **state)
+{
+	struct vhu_port_options options = good_options();
+
+	(void)state;
+	options.offers |= VHU_OFFER_BIT(HASH);
+	assert_refused(&options, EINVAL, "needs offer control-queue");
+}
+
+static void
+control_queue_needs_a_ring_of_its_own(void **state)
+{
+	struct vhu_port_options options = good_options();
+
+	(void)state;
+	options.offers |= VHU_OFFER_BIT(CONTROL_QUEUE);
+	options.queue_pairs = VHU_MAX_QUEUE_PAIRS;
+	assert_refused(&options, EINVAL, "1 to 127");
+}
+
+static void
+every_offer_has_a_name(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < VHU_OFFERS; i++)
+		assert_string_not_equal(vhu_offer_name((enum vhu_offer)i), "unknown");
+	assert_string_equal(vhu_offer_name(VHU_OFFERS), "unknown");
+	assert_string_equal(vhu_offer_name((enum vhu_offer)-1), "unknown");
+	assert_string_equal(vhu_offer_name(VHU_OFFER_CONTROL_QUEUE), "control-queue");
+}
+
 int
 main(void)
 {
@@ -220,6 +265,10 @@ main(void)
 		cmocka_unit_test(mode_beyond_permission_bits_is_refused),
 		cmocka_unit_test(owner_and_group_out_of_range_are_refused),
 		cmocka_unit_test(reconnect_pauses_out_of_order_are_refused),
+		cmocka_unit_test(offers_that_do_not_exist_are_refused),
+		cmocka_unit_test(hashing_without_a_control_queue_is_refused),
+		cmocka_unit_test(control_queue_needs_a_ring_of_its_own),
+		cmocka_unit_test(every_offer_has_a_name),
 		cmocka_unit_test(creation_without_eal_is_refused),
 	};
 

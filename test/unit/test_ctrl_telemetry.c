@@ -81,6 +81,8 @@ port_is_described(void **state)
 	assert_says("/vhu/port,described", "\"role\":\"server\"");
 	assert_says("/vhu/port,described", "\"connected\":0");
 	assert_says("/vhu/port,described", "\"queue_pairs\":3");
+	assert_says("/vhu/port,described", "\"format\":\"split\",\"in_order\":0,\"iommu\":0");
+	assert_says("/vhu/port,described", "\"postcopy\":\"none\",\"iotlb_entries\":0");
 	vhu_port_destroy(port);
 }
 

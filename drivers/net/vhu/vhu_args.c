@@ -119,6 +119,9 @@ read_group(const struct argument *argument, const char *value, void *field)
 
 #define AT(name) offsetof(struct vhu_eth_arguments, name)
 
+#define OFFER(key, name) \
+	{ key, read_number, AT(offers[VHU_OFFER_##name]), 0, 1, "0 or 1" }
+
 static const struct argument argument_table[] = {
 	{ "iface", read_path, AT(iface), 0, 0, "the path of a socket, 1 to 107 bytes" },
 	{ "queues", read_number, AT(queues), 1, VHU_MAX_QUEUE_PAIRS, "1 to 128" },
@@ -130,7 +133,19 @@ static const struct argument argument_table[] = {
 	{ "group", read_group, AT(group), 0, UINT32_MAX - 1, "a group's name or number" },
 	{ "csum", read_number, AT(csum), 0, 1, "0 or 1" },
 	{ "tso", read_number, AT(tso), 0, 1, "0 or 1" },
-	{ "mergeable", read_number, AT(mergeable), 0, 1, "0 or 1" },
+	OFFER("packed", PACKED),
+	OFFER("in-order", IN_ORDER),
+	OFFER("mergeable", MERGEABLE),
+	OFFER("event-idx", EVENT_IDX),
+	OFFER("indirect", INDIRECT),
+	/* Two names that users of DPDK's net_vhost know. */
+	OFFER("iommu-support", IOMMU),
+	OFFER("postcopy-support", POSTCOPY),
+	OFFER("inflight", INFLIGHT),
+	OFFER("log", LOG),
+	OFFER("control-queue", CONTROL_QUEUE),
+	OFFER("hash", HASH),
+	OFFER("announce", ANNOUNCE),
 	{ "features-off", read_mask, AT(features_off), 0, UINT64_MAX, "a mask like 0x8000" },
 	{ "populate", read_number, AT(populate), 0, 1, "0 or 1" },
 	{ "tx-hints", read_number, AT(tx_hints), 0, 1, "0 or 1" },
@@ -154,7 +169,7 @@ find_argument(const char *key)
 static void
 refuse_unknown(const char *name, const char *key)
 {
-	char known[256] = "";
+	char known[512] = "";
 	unsigned int row;
 	size_t used = 0;
 
@@ -216,6 +231,7 @@ static void
 set_defaults(struct vhu_eth_arguments *arguments)
 {
 	struct vhu_port_options options;
+	unsigned int offer;
 
 	vhu_port_options_init(&options);
 	memset(arguments, 0, sizeof(*arguments));
@@ -225,7 +241,8 @@ set_defaults(struct vhu_eth_arguments *arguments)
 	arguments->reconnect_min = options.reconnect_min_ms;
 	arguments->reconnect_max = options.reconnect_max_ms;
 	arguments->csum = 1;
-	arguments->mergeable = 1;
+	for (offer = 0; offer < VHU_OFFERS; offer++)
+		arguments->offers[offer] = options.offers >> offer & 1;
 	/* tso stays off: an application that never heard of it would get frames above its MTU. */
 }
 
@@ -250,6 +267,17 @@ vhu_eth_read_arguments(const char *name, const char *text, struct vhu_eth_argume
 	return result == 0 ? check_together(name, arguments) : result;
 }
 
+uint32_t
+vhu_eth_offers(const struct vhu_eth_arguments *arguments)
+{
+	uint32_t offers = 0;
+	unsigned int offer;
+
+	for (offer = 0; offer < VHU_OFFERS; offer++)
+		offers |= (uint32_t)arguments->offers[offer] << offer;
+	return offers;
+}
+
 uint64_t
 vhu_eth_features_disabled(const struct vhu_eth_arguments *arguments)
 {
@@ -259,7 +287,5 @@ vhu_eth_features_disabled(const struct vhu_eth_arguments *arguments)
 		disabled |= FEATURES_CSUM;
 	if (!arguments->tso)
 		disabled |= FEATURES_TSO;
-	if (!arguments->mergeable)
-		disabled |= FEATURE(VIRTIO_NET_F_MRG_RXBUF);
 	return disabled;
 }

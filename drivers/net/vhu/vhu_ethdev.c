@@ -32,6 +32,7 @@ fill_options(struct vhu_eth *eth, char name[VHU_NAME_SIZE], struct vhu_port_opti
 	options->role = arguments->client ? VHU_ROLE_CLIENT : VHU_ROLE_SERVER;
 	options->queue_pairs = arguments->queues;
 	options->mtu = arguments->mtu;
+	options->offers = vhu_eth_offers(arguments);
 	options->features_disabled = vhu_eth_features_disabled(arguments);
 	options->socket_mode = arguments->mode;
 	options->socket_uid = arguments->owner;

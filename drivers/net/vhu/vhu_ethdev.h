@@ -46,7 +46,7 @@ struct vhu_eth_arguments {
 	int64_t group;
 	uint64_t csum;
 	uint64_t tso;
-	uint64_t mergeable;
+	uint64_t offers[VHU_OFFERS]; /**< enum vhu_offer: made or not */
 	uint64_t features_off;
 	uint64_t populate;
 	uint64_t tx_hints;
@@ -89,6 +89,9 @@ vhu_eth_of(const struct rte_eth_dev *dev)
 #define VHU_ETH_PARAMETERS \
 	"iface=<path> queues=<1-128> client=<0|1> mtu=<68-65535> mac=<address> " \
 	"mode=<octal> owner=<user> group=<group> csum=<0|1> tso=<0|1> mergeable=<0|1> " \
+	"packed=<0|1> in-order=<0|1> event-idx=<0|1> indirect=<0|1> " \
+	"iommu-support=<0|1> postcopy-support=<0|1> inflight=<0|1> log=<0|1> " \
+	"control-queue=<0|1> hash=<0|1> announce=<0|1> " \
 	"features-off=<mask> populate=<0|1> tx-hints=<0|1> " \
 	"reconnect-min=<ms> reconnect-max=<ms>"
 
@@ -97,6 +100,8 @@ vhu_eth_of(const struct rte_eth_dev *dev)
  * @return 0 or -EINVAL.
  */
 int vhu_eth_read_arguments(const char *name, const char *text, struct vhu_eth_arguments *arguments);
+/** Offers that these arguments make, as vhu_port_options.offers. */
+uint32_t vhu_eth_offers(const struct vhu_eth_arguments *arguments);
 /** Virtio features that these arguments take away, as a mask. */
 uint64_t vhu_eth_features_disabled(const struct vhu_eth_arguments *arguments);
 
