@@ -14,41 +14,57 @@
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 
-static uint16_t
-receive_plain(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
-	struct rte_mbuf **packets, uint16_t count)
-{
-	return split_receive(ring, snapshot, packets, count, false);
-}
+/* One function per negotiated set: what is constant in it leaves no test in the loops. */
+#define BURST(name, generic, ...) \
+	static uint16_t \
+	name(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, \
+		struct rte_mbuf **packets, uint16_t count) \
+	{ \
+		return generic(ring, snapshot, packets, count, (struct vhu_kind){ __VA_ARGS__ }); \
+	}
 
-static uint16_t
-receive_offload(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
-	struct rte_mbuf **packets, uint16_t count)
-{
-	return split_receive(ring, snapshot, packets, count, true);
-}
+BURST(split_receive, receive_burst, false)
+BURST(split_receive_offload, receive_burst, .offload = true)
+BURST(split_receive_in_order, receive_burst, .in_order = true)
+BURST(split_receive_in_order_offload, receive_burst, .in_order = true, .offload = true)
+BURST(packed_receive, receive_burst, .packed = true)
+BURST(packed_receive_offload, receive_burst, .packed = true, .offload = true)
+BURST(packed_receive_in_order, receive_burst, .packed = true, .in_order = true)
+BURST(packed_receive_in_order_offload, receive_burst, .packed = true, .in_order = true,
+	.offload = true)
 
-static uint16_t
-transmit_plain(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
-	struct rte_mbuf **packets, uint16_t count)
-{
-	return split_transmit(ring, snapshot, packets, count, false);
-}
+BURST(split_transmit, transmit_burst, false)
+BURST(split_transmit_offload, transmit_burst, .offload = true)
+BURST(packed_transmit, transmit_burst, .packed = true)
+BURST(packed_transmit_offload, transmit_burst, .packed = true, .offload = true)
 
-static uint16_t
-transmit_offload(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
-	struct rte_mbuf **packets, uint16_t count)
-{
-	return split_transmit(ring, snapshot, packets, count, true);
-}
+#define TEXT(what) what ", " VHU_BODY_TEXT
 
 const struct vhu_body JOIN(vhu_body_, VHU_BODY) = {
-	.split_receive = {
-		{ receive_plain, "split receive, " VHU_BODY_TEXT },
-		{ receive_offload, "split receive with offloads, " VHU_BODY_TEXT },
+	.receive = {
+		[VHU_SPLIT] = {
+			{ { split_receive, TEXT("split receive") },
+			  { split_receive_offload, TEXT("split receive with offloads") } },
+			{ { split_receive_in_order, TEXT("split in-order receive") },
+			  { split_receive_in_order_offload,
+			    TEXT("split in-order receive with offloads") } },
+		},
+		[VHU_PACKED] = {
+			{ { packed_receive, TEXT("packed receive") },
+			  { packed_receive_offload, TEXT("packed receive with offloads") } },
+			{ { packed_receive_in_order, TEXT("packed in-order receive") },
+			  { packed_receive_in_order_offload,
+			    TEXT("packed in-order receive with offloads") } },
+		},
 	},
-	.split_transmit = {
-		{ transmit_plain, "split transmit, " VHU_BODY_TEXT },
-		{ transmit_offload, "split transmit with offloads, " VHU_BODY_TEXT },
+	.transmit = {
+		[VHU_SPLIT] = {
+			{ split_transmit, TEXT("split transmit") },
+			{ split_transmit_offload, TEXT("split transmit with offloads") },
+		},
+		[VHU_PACKED] = {
+			{ packed_transmit, TEXT("packed transmit") },
+			{ packed_transmit_offload, TEXT("packed transmit with offloads") },
+		},
 	},
 };

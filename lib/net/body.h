@@ -23,12 +23,12 @@ struct vhu_body_entry {
 };
 
 /**
- * One instruction set's functions. Index [offload]: are checksum or segmentation requests
- * negotiated?
+ * One instruction set's functions. The first index is enum vhu_ring_format; [offload]: are checksum
+ * or segmentation requests negotiated? [in_order]: is IN_ORDER? Transmitting does not gain by it.
  */
 struct vhu_body {
-	struct vhu_body_entry split_receive[2];
-	struct vhu_body_entry split_transmit[2];
+	struct vhu_body_entry receive[2][2][2]; /* [format][in_order][offload] */
+	struct vhu_body_entry transmit[2][2];   /* [format][offload] */
 };
 
 extern const struct vhu_body vhu_body_base;

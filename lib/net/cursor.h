@@ -12,17 +12,17 @@
 
 #include <stdint.h>
 #include <string.h>
+#include <sys/uio.h>
 
-#include "ring/split.h"
 
 struct vhu_cursor {
-	const struct vhu_segment *segment;
-	const struct vhu_segment *end;
+	const struct iovec *segment;
+	const struct iovec *end;
 	uint32_t offset; /* in *segment */
 };
 
 static inline struct vhu_cursor
-vhu_cursor_at(const struct vhu_segment *segments, uint32_t count)
+vhu_cursor_at(const struct iovec *segments, uint32_t count)
 {
 	return (struct vhu_cursor){ segments, segments + count, 0 };
 }
@@ -33,19 +33,19 @@ vhu_cursor_at(const struct vhu_segment *segments, uint32_t count)
 static inline uint32_t
 vhu_cursor_piece(struct vhu_cursor *cursor, uint32_t size, uint8_t **host)
 {
-	uint32_t room;
+	uint64_t room;
 
 	if (cursor->segment == cursor->end)
 		return 0;
-	room = cursor->segment->size - cursor->offset;
-	*host = cursor->segment->host + cursor->offset;
+	room = cursor->segment->iov_len - cursor->offset;
+	*host = (uint8_t *)cursor->segment->iov_base + cursor->offset;
 	if (size < room) {
 		cursor->offset += size;
 		return size;
 	}
 	cursor->segment++;
 	cursor->offset = 0;
-	return room;
+	return (uint32_t)room;
 }
 
 /* Copy @p size bytes out of the segments. @return bytes copied: fewer at the end. */

@@ -7,14 +7,16 @@
 
 /**
  * @file
- * What the first passes of receive.h and transmit.h share: heads, descriptors, translation.
+ * What the first passes of both ring formats share: the list that they fill, and translation.
  *
- * Included by body.c only.
+ * A first pass reads descriptors, judges them in registers, translates their buffers and prefetches
+ * payload; the second pass copies. Between the two lie the misses of a whole run, taken at once
+ * instead of one after another. Included by body.c only.
  */
 
 #include "net/copy.h"
+#include "net/offload.h"
 #include "net/queue.h"
-#include "ring/split.h"
 
 /** Most packets in one run: as many misses as a core can have under way, with some to spare. */
 #define VHU_RUN 64
@@ -24,33 +26,29 @@
  * there are registers, and each packet would pay for reloading them.
  */
 #define VHU_PASS static __attribute__((noinline))
+/** Specialised where it is called: parameters that are constants there leave no test behind. */
+#define VHU_SPECIALISED static inline __attribute__((always_inline))
 
-/** A gathered run: where each buffer is, how many bytes of it count, which head it has. */
+/** Vectors of four that the first pass of a packed ring stores at once. */
+typedef uint64_t vhu_four8_t __attribute__((vector_size(32), aligned(8), may_alias));
+typedef uint32_t vhu_four4_t __attribute__((vector_size(16), aligned(4), may_alias));
+
+/** A gathered run: where each buffer is, how many bytes of it count, what gives it back. */
 struct vhu_gathered {
 	uint8_t *host[VHU_RUN];
 	uint32_t size[VHU_RUN];
-	uint16_t head[VHU_RUN];
+	union {
+		uint16_t head[VHU_RUN]; /* split: the chain's head */
+		uint64_t used[VHU_RUN]; /* packed: the word of the used descriptor */
+	};
 };
 
-/** Heads of the next @p run entries; asks for their descriptors. */
-static inline void
-gather_heads(const struct vhu_ring *ring, const struct vhu_snapshot *snapshot, unsigned int run,
-	uint16_t *head)
-{
-	const struct vring_desc *descriptors = snapshot->descriptors;
-	const uint8_t *ring_of_heads = (const uint8_t *)snapshot->avail->ring;
-	unsigned int at = ring->next_avail & (snapshot->size - 1u);
-	unsigned int i, first = snapshot->size - at < run ? snapshot->size - at : run;
-
-	/* At most two copies instead of an indexed load each. */
-	vhu_copy((uint8_t *)head, ring_of_heads + at * sizeof(head[0]), first * sizeof(head[0]));
-	if (__builtin_expect(first < run, 0))
-		vhu_copy((uint8_t *)(head + first), ring_of_heads, (run - first) * sizeof(head[0]));
-	vhu_guest_copied();
-	/* Not yet bounded: a prefetch cannot fault. */
-	for (i = 0; i < run; i++)
-		__builtin_prefetch(&descriptors[head[i]]);
-}
+/** What the bodies of a direction have in common but for these constants. */
+struct vhu_kind {
+	bool packed;
+	bool in_order; /* used entries may be skipped; for buffers that are not written */
+	bool offload;
+};
 
 /**
  * Host address of a whole buffer, NULL if it does not lie in one extent.
@@ -69,6 +67,29 @@ gather_translate(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		access);
 	*extent = ring->hint.extent;
 	return contiguous == size ? host : NULL;
+}
+
+/** Two lines of payload; beyond them the hardware's own prefetching has caught on. */
+static inline void
+gather_prefetch_read(const uint8_t *host)
+{
+	__builtin_prefetch(host);
+	__builtin_prefetch(host + 64);
+}
+
+/** For writing, so that the guest's lines arrive in the state in which a store needs them. */
+static inline void
+gather_prefetch_write(const uint8_t *host)
+{
+	__builtin_prefetch(host, 1);
+	__builtin_prefetch(host + 64, 1);
+}
+
+/** A packet that one buffer can take by a plain copy. */
+static inline bool
+gather_plain_packet(const struct rte_mbuf *m)
+{
+	return m->nb_segs == 1 && (m->ol_flags & VHU_TX_REQUESTS) == 0;
 }
 
 #endif /* VHU_NET_GATHER_H */

@@ -14,7 +14,7 @@
 
 #include "net/offload.h"
 #include "net/queue.h"
-#include "ring/split.h"
+#include "ring/chain.h"
 
 /* Smallest data room that makes sense: an Ethernet header and something behind it. */
 #define ROOM_MIN 128
@@ -169,15 +169,8 @@ vhu_queue_count(struct vhu_queue *queue)
 	const struct vhu_snapshot *snapshot = vhu_reader_enter(&queue->ring.reader);
 	uint16_t count = 0;
 
-	if (runs(&queue->ring, snapshot)) {
-		count = (uint16_t)(vhu_guest_acquire16(&snapshot->avail->idx) -
-			queue->ring.next_avail);
-		/*
-		 * A lying index is the next burst's business; nobody gets more than there can be.
-		 */
-		if (count > snapshot->size)
-			count = snapshot->size;
-	}
+	if (runs(&queue->ring, snapshot))
+		count = vhu_ring_waiting(&queue->ring, snapshot);
 	vhu_reader_leave(&queue->ring.reader);
 	return count;
 }
@@ -218,7 +211,7 @@ want_kicks(struct vhu_queue *queue, bool wanted)
 
 	queue->ring.kick_wanted = wanted;
 	if (runs(&queue->ring, snapshot))
-		result = vhu_split_want_kicks(&queue->ring, snapshot, wanted) ? -EAGAIN : 0;
+		result = vhu_ring_want_kicks(&queue->ring, snapshot, wanted) ? -EAGAIN : 0;
 	vhu_reader_leave(&queue->ring.reader);
 	return result;
 }

@@ -7,59 +7,19 @@
 
 /**
  * @file
- * Receiving a burst from the guest: split ring, common case.
+ * Receiving a burst from the guest.
  *
  * A run of chains that are one direct descriptor each, fit into one mbuf and lie in the extent used
- * last goes through two passes. The first reads descriptors, judges them in registers and
- * prefetches payload; the second copies. Between the two lie the misses of a whole run, taken at
- * once instead of one after another. A chain of any other kind ends the run and is taken by
+ * last goes through two passes: the first is the ring format's (split_gather.h, packed_gather.h),
+ * the second copies and is here. A chain of any other kind ends the run and is taken by
  * vhu_slow_receive(), so order is kept. Included by body.c only.
  */
 
 #include <rte_mempool.h>
 
-#include "net/copy.h"
-#include "net/gather.h"
-#include "net/offload.h"
+#include "net/packed_gather.h"
 #include "net/slow.h"
-
-/* First pass. @return how many chains from the front are of the common kind. */
-VHU_PASS unsigned int
-receive_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot, unsigned int run,
-	struct vhu_gathered *g)
-{
-	struct vhu_extent extent = queue->ring.hint.extent;
-	const struct vring_desc *descriptors = snapshot->descriptors;
-	const uint32_t ring_size = snapshot->size, header_size = snapshot->header_size;
-	const uint32_t room = queue->room;
-	unsigned int i;
-
-	gather_heads(&queue->ring, snapshot, run, g->head);
-	for (i = 0; i < run; i++) {
-		uint32_t head = g->head[i], size;
-		struct vhu_descriptor d;
-		uint8_t *host;
-
-		if (__builtin_expect(head >= ring_size, 0))
-			break;
-		d = vhu_guest_descriptor(&descriptors[head]);
-		size = vhu_descriptor_length(d);
-		/* Wraps for a buffer without a frame, which is not common either. */
-		if (__builtin_expect(vhu_descriptor_flags(d) != 0 ||
-				size - header_size - 1 >= room, 0))
-			break;
-		host = gather_translate(&queue->ring, snapshot, &extent, d.address, size,
-			VHU_READ);
-		if (__builtin_expect(host == NULL, 0))
-			break;
-		/* Two lines; beyond them the hardware's own prefetching has caught on. */
-		__builtin_prefetch(host);
-		__builtin_prefetch(host + 64);
-		g->host[i] = host;
-		g->size[i] = size;
-	}
-	return i;
-}
+#include "net/split_gather.h"
 
 /* What every received mbuf has: one segment, nothing known. Three stores instead of a dozen. */
 static inline void
@@ -77,7 +37,7 @@ rearm_mbuf(struct rte_mbuf *m, uint64_t rearm, uint32_t size)
 /*
  * Second pass over @p n gathered chains. @return frames kept, compacted to the front of @p packets.
  */
-static inline __attribute__((always_inline)) unsigned int
+VHU_SPECIALISED unsigned int
 receive_copy(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 	const struct vhu_gathered *g, struct rte_mbuf **packets, unsigned int n, const bool offload,
 	uint64_t *bytes)
@@ -125,58 +85,134 @@ receive_copy_offload(struct vhu_queue *queue, const struct vhu_snapshot *snapsho
 	return receive_copy(queue, snapshot, g, packets, n, true, bytes);
 }
 
-static inline __attribute__((always_inline)) uint16_t
-split_receive(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
-	struct rte_mbuf **packets, uint16_t count, const bool offload)
+/*
+ * One mempool call for a run, in a function of its own: it is large, and there are many bursts.
+ * @return false if there are fewer; then none is taken.
+ */
+VHU_PASS bool
+receive_mbufs(const struct vhu_queue *queue, struct rte_mbuf **packets, unsigned int n)
+{
+	return rte_mempool_get_bulk(queue->pool, (void **)packets, n) == 0;
+}
+
+/*
+ * Give a run back. Buffers are only read, so with IN_ORDER one used entry stands for the burst.
+ * @return id of its last buffer.
+ */
+VHU_SPECIALISED uint16_t
+receive_give(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	const struct vhu_gathered *g, unsigned int n, const struct vhu_kind kind)
+{
+	if (kind.packed) {
+		packed_give(ring, snapshot, g, n, kind.in_order);
+		return (uint16_t)(g->used[n - 1] >> 32);
+	}
+	split_give(ring, snapshot, g, NULL, n, kind.in_order);
+	return g->head[n - 1];
+}
+
+/* The same for a chain that the slow path has taken. */
+VHU_SPECIALISED uint16_t
+receive_give_chain(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	const struct vhu_chain *chain, const struct vhu_kind kind)
+{
+	if (!kind.in_order)
+		vhu_used_write(ring, snapshot, chain, NULL, 1);
+	else if (kind.packed)
+		vhu_packed_advance(&ring->next_used, &ring->used_wrap, chain->slots,
+			snapshot->size);
+	else
+		ring->next_used++;
+	return chain->id;
+}
+
+/*
+ * The one used entry of an in-order burst: it names the last buffer and lies where that of the
+ * first would (virtio 1.3, 2.7.9 and 2.8.9), so most lines of the used ring stay untouched.
+ */
+VHU_SPECIALISED void
+receive_write_batch(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	struct vhu_walk old, uint16_t last, const struct vhu_kind kind)
+{
+	if (!kind.packed) {
+		vhu_split_used(snapshot, old.next, last, 0);
+		return;
+	}
+	ring->held = true;
+	ring->held_at = old.next;
+	ring->held_word = vhu_packed_word(0, last, vhu_packed_used_flags(old.wrap, false));
+}
+
+/* How many chains to look for; 0: none waits. A packed ring tells the number as it is read. */
+VHU_SPECIALISED unsigned int
+receive_waiting(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uint16_t count,
+	const struct vhu_kind kind)
+{
+	if (kind.packed)
+		return packed_waits(ring, snapshot) ? count : 0;
+	return vhu_split_available(ring, snapshot, count);
+}
+
+VHU_SPECIALISED uint16_t
+receive_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, uint16_t count, const struct vhu_kind kind)
 {
 	struct vhu_queue *queue = vhu_queue_of(ring);
-	struct vhu_gathered g;
+	const struct vhu_walk old = vhu_used_position(ring);
 	unsigned int waiting, done = 0, got = 0;
-	uint16_t old = ring->next_used;
+	struct vhu_gathered g;
 	uint64_t bytes = 0;
+	uint16_t last = 0;
 
 	if (__builtin_expect(vhu_ring_is_broken(ring) || queue->pool == NULL, 0))
 		return 0;
 	if (__builtin_expect(ring->phase == VHU_RING_FRESH, 0))
-		vhu_split_begin(ring, snapshot);
-	waiting = vhu_split_available(ring, snapshot, count);
+		vhu_ring_begin(ring, snapshot);
+	waiting = receive_waiting(ring, snapshot, count, kind);
 	if (waiting == 0) {
 		vhu_count(&ring->counters.empty, 1);
 		return 0;
 	}
 	vhu_hint_check(&snapshot->space, &ring->hint);
 	while (done < waiting) {
-		unsigned int run = waiting - done < VHU_RUN ? waiting - done : VHU_RUN;
-		unsigned int n = receive_gather(queue, snapshot, run, &g);
+		unsigned int n, run = waiting - done < VHU_RUN ? waiting - done : VHU_RUN;
+		struct vhu_chain chain;
+		enum vhu_slow slow;
 
-		/*
-		 * One mempool call for the run; if it fails the slow path takes what mbufs there
-		 * are.
-		 */
-		if (n != 0 && rte_mempool_get_bulk(queue->pool, (void **)&packets[got], n) != 0)
+		if (kind.packed) {
+			run = packed_run(ring, snapshot, run);
+			n = packed_receive_gather(queue, snapshot, run, &g);
+		} else {
+			n = split_receive_gather(queue, snapshot, run, &g);
+		}
+		/* If it fails the slow path takes what mbufs there are. */
+		if (n != 0 && !receive_mbufs(queue, &packets[got], n))
 			n = 0;
 		if (n != 0) {
-			got += offload ?
+			got += kind.offload ?
 				receive_copy_offload(
 					queue, snapshot, &g, &packets[got], n, &bytes) :
 				receive_copy_plain(queue, snapshot, &g, &packets[got], n, &bytes);
-			vhu_split_used_run(snapshot, ring->next_used, g.head, NULL, n);
-			ring->next_used += n;
-			ring->next_avail += n;
+			last = receive_give(ring, snapshot, &g, n, kind);
 			done += n;
 		}
-		if (n < run) {
-			enum vhu_slow slow = vhu_slow_receive(queue, snapshot, &packets[got]);
-
-			if (slow == VHU_SLOW_STOP)
-				break;
-			done++;
-			if (slow == VHU_SLOW_DONE)
-				bytes += packets[got++]->pkt_len;
-		}
+		if (n == run)
+			continue;
+		if (kind.packed && !packed_waits(ring, snapshot))
+			break;
+		slow = vhu_slow_receive(queue, snapshot, &packets[got], &chain);
+		if (slow == VHU_SLOW_STOP)
+			break;
+		last = receive_give_chain(ring, snapshot, &chain, kind);
+		done++;
+		if (slow == VHU_SLOW_DONE)
+			bytes += packets[got++]->pkt_len;
 	}
-	if (ring->next_used != old)
-		vhu_split_publish(ring, snapshot, old);
+	if (done != 0) {
+		if (kind.in_order)
+			receive_write_batch(ring, snapshot, old, last, kind);
+		vhu_used_publish(ring, snapshot, old);
+	}
 	if (got != 0) {
 		vhu_count(&ring->counters.packets, got);
 		vhu_count(&ring->counters.bytes, bytes);

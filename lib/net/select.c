@@ -67,6 +67,17 @@ best_body(void)
 }
 #endif
 
+/* virtio 1.3, 5.1.6.1: num_buffers is there unless a legacy driver did without. */
+static uint8_t
+header_size(uint64_t features)
+{
+	if (features & VHU_BIT(VIRTIO_NET_F_HASH_REPORT))
+		return sizeof(struct virtio_net_hdr_v1_hash);
+	if (features & (VHU_BIT(VIRTIO_F_VERSION_1) | VHU_BIT(VIRTIO_NET_F_MRG_RXBUF)))
+		return sizeof(struct virtio_net_hdr_mrg_rxbuf);
+	return sizeof(struct virtio_net_hdr);
+}
+
 int
 vhu_net_specialise(const struct vhu_queue *queue, struct vhu_snapshot *snapshot)
 {
@@ -74,14 +85,13 @@ vhu_net_specialise(const struct vhu_queue *queue, struct vhu_snapshot *snapshot)
 	const struct vhu_body_entry *entry;
 
 	if (vhu_ring_receives(queue->index))
-		entry = &body->split_receive[(snapshot->features & RECEIVE_OFFLOADS) != 0];
+		entry = &body->receive[snapshot->format][snapshot->in_order]
+			[(snapshot->features & RECEIVE_OFFLOADS) != 0];
 	else
-		entry = &body->split_transmit[(snapshot->features & TRANSMIT_OFFLOADS) != 0];
+		entry = &body->transmit[snapshot->format]
+			[(snapshot->features & TRANSMIT_OFFLOADS) != 0];
 	snapshot->burst = entry->burst;
 	snapshot->body = entry->name;
-	/* virtio 1.3, 5.1.6.1: num_buffers is there unless a legacy driver did without. */
-	snapshot->header_size = snapshot->features &
-			(VHU_BIT(VIRTIO_F_VERSION_1) | VHU_BIT(VIRTIO_NET_F_MRG_RXBUF)) ?
-		sizeof(struct virtio_net_hdr_mrg_rxbuf) : sizeof(struct virtio_net_hdr);
+	snapshot->header_size = header_size(snapshot->features);
 	return 0;
 }

@@ -11,32 +11,33 @@
  *
  * Chains and indirect tables, buffers that cross regions, frames over several guest buffers or
  * several mbufs, tags to insert. The bursts call these between runs of the common case, so order
- * is kept. Compiled once; lcore only.
+ * is kept. Any ring format; compiled once; lcore only.
  */
 
 #include <stdint.h>
 
 #include "net/queue.h"
-#include "ring/split.h"
+#include "ring/chain.h"
 
 /** What became of one packet. */
 enum vhu_slow {
-	VHU_SLOW_DONE,    /**< moved; ring positions advanced, used elements written */
+	VHU_SLOW_DONE,    /**< moved */
 	VHU_SLOW_DROPPED, /**< consumed and counted as a drop */
-	VHU_SLOW_STOP,    /**< not consumed: no room, no mbuf, or the ring broke */
+	/** not consumed: no room, no mbuf, a translation that was asked for, or the ring broke */
+	VHU_SLOW_STOP,
 };
 
 /**
- * Receive the chain at queue->ring.next_avail. Advances next_avail and next_used by one when done
- * or dropped.
+ * Receive the next chain. It is taken when done or dropped; giving it back is left to the caller.
  * @param packet  receives the mbuf when DONE.
+ * @param chain  receives what was taken when done or dropped.
  */
 enum vhu_slow vhu_slow_receive(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
-	struct rte_mbuf **packet);
+	struct rte_mbuf **packet, struct vhu_chain *chain);
 
 /**
- * Transmit one packet. Advances next_avail and next_used by the buffers used. The packet is freed
- * when done or dropped.
+ * Transmit one packet: takes the buffers it needs, notes them in the dirty log, gives them back.
+ * The packet is freed when done or dropped.
  */
 enum vhu_slow vhu_slow_transmit(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 	struct rte_mbuf *packet);

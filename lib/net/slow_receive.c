@@ -11,15 +11,6 @@
 /* The largest frame a guest may send: 64 KiB of IP behind an Ethernet header with two tags. */
 #define FRAME_MAX (UINT16_MAX + RTE_ETHER_HDR_LEN + 2 * RTE_VLAN_HLEN)
 
-/* Give the chain back to the guest and move on. */
-static void
-return_chain(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uint16_t head)
-{
-	vhu_split_used(snapshot, ring->next_used, head, 0);
-	ring->next_used++;
-	ring->next_avail++;
-}
-
 /* Fill one mbuf; whatever is left goes into the next. */
 static void
 fill(struct vhu_queue *queue, struct rte_mbuf *m, struct vhu_cursor *cursor, uint32_t *left)
@@ -64,49 +55,61 @@ copy_frame(struct vhu_queue *queue, struct vhu_cursor *cursor, uint32_t size,
 }
 
 static enum vhu_slow
-drop(struct vhu_queue *queue, const struct vhu_snapshot *snapshot, uint16_t head,
-	enum vhu_drop reason)
+drop(struct vhu_queue *queue, enum vhu_drop reason)
 {
 	vhu_count(&queue->ring.counters.drops[reason], 1);
-	return_chain(&queue->ring, snapshot, head);
 	return VHU_SLOW_DROPPED;
+}
+
+/* Make a packet of a chain's segments. */
+static enum vhu_slow
+receive_chain(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
+	const struct iovec *segments, const struct vhu_chain *chain, struct rte_mbuf **packet)
+{
+	uint32_t header_size = snapshot->header_size;
+	uint64_t size = chain->readable_size;
+	struct virtio_net_hdr header;
+	struct vhu_cursor cursor;
+	enum vhu_slow outcome;
+
+	if (size <= header_size)
+		return drop(queue, size < header_size ? VHU_DROP_SHORT : VHU_DROP_EMPTY);
+	if (size - header_size > FRAME_MAX)
+		return drop(queue, VHU_DROP_LONG);
+	cursor = vhu_cursor_at(segments, chain->readable);
+	vhu_cursor_read(&cursor, &header, sizeof(header));
+	vhu_cursor_skip(&cursor, header_size - (uint32_t)sizeof(header));
+	*packet = copy_frame(queue, &cursor, (uint32_t)size - header_size, &outcome);
+	if (outcome == VHU_SLOW_STOP)
+		vhu_count(&queue->ring.counters.mbuf_failures, 1);
+	if (outcome == VHU_SLOW_DROPPED)
+		return drop(queue, VHU_DROP_NO_MBUF);
+	if (outcome == VHU_SLOW_DONE && (header.flags != 0 || header.gso_type != 0) &&
+	    !vhu_offload_receive(queue, snapshot->features, &header, *packet)) {
+		rte_pktmbuf_free(*packet);
+		return drop(queue, VHU_DROP_BAD_OFFLOAD);
+	}
+	return outcome;
 }
 
 enum vhu_slow
 vhu_slow_receive(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
-	struct rte_mbuf **packet)
+	struct rte_mbuf **packet, struct vhu_chain *chain)
 {
-	uint16_t head = vhu_split_head(snapshot, queue->ring.next_avail);
-	struct vhu_segment segments[VHU_SEGMENTS_MAX];
-	uint32_t header_size = snapshot->header_size;
-	struct virtio_net_hdr header;
-	struct vhu_cursor cursor;
-	struct vhu_split_result chain;
+	struct vhu_walk walk = vhu_walk_begin(&queue->ring);
+	struct iovec segments[VHU_SEGMENTS_MAX];
 	enum vhu_slow outcome;
 
-	if (!vhu_split_chain(&queue->ring, snapshot, head, false, segments, &chain))
+	/* Room for the longest chain: never VHU_FOUND_ROOM. */
+	if (vhu_chain_look(&queue->ring, snapshot, &walk, segments, VHU_SEGMENTS_MAX, chain) !=
+	    VHU_FOUND_CHAIN)
 		return VHU_SLOW_STOP;
-	if (chain.size <= header_size)
-		return drop(queue, snapshot, head,
-			chain.size < header_size ? VHU_DROP_SHORT : VHU_DROP_EMPTY);
-	if (chain.size - header_size > FRAME_MAX)
-		return drop(queue, snapshot, head, VHU_DROP_LONG);
-
-	cursor = vhu_cursor_at(segments, chain.count);
-	vhu_cursor_read(&cursor, &header, sizeof(header));
-	vhu_cursor_skip(&cursor, header_size - (uint32_t)sizeof(header));
-	*packet = copy_frame(queue, &cursor, (uint32_t)chain.size - header_size, &outcome);
-	if (outcome == VHU_SLOW_STOP) {
-		vhu_count(&queue->ring.counters.mbuf_failures, 1);
-		return outcome;
+	if (chain->writable != 0) {
+		vhu_ring_break(&queue->ring, VHU_BROKEN_DIRECTION, chain->id);
+		return VHU_SLOW_STOP;
 	}
-	if (outcome == VHU_SLOW_DROPPED)
-		return drop(queue, snapshot, head, VHU_DROP_NO_MBUF);
-	if ((header.flags != 0 || header.gso_type != 0) &&
-	    !vhu_offload_receive(queue, snapshot->features, &header, *packet)) {
-		rte_pktmbuf_free(*packet);
-		return drop(queue, snapshot, head, VHU_DROP_BAD_OFFLOAD);
-	}
-	return_chain(&queue->ring, snapshot, head);
-	return VHU_SLOW_DONE;
+	outcome = receive_chain(queue, snapshot, segments, chain, packet);
+	if (outcome != VHU_SLOW_STOP)
+		vhu_walk_take(&queue->ring, &walk);
+	return outcome;
 }

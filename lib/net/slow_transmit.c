@@ -6,6 +6,8 @@
 #include <rte_ether.h>
 
 #include "net/cursor.h"
+#include "net/hash.h"
+#include "net/mark.h"
 #include "net/offload.h"
 #include "net/slow.h"
 
@@ -16,12 +18,14 @@
 
 /* Guest buffers taken for one frame; nothing is consumed until the frame is written. */
 struct reservation {
+	struct vhu_walk walk;
 	uint32_t count;
+	uint32_t slots;
 	uint32_t segment_count;
-	uint16_t head[BUFFERS_MAX];
-	uint32_t size[BUFFERS_MAX];
+	struct vhu_chain chains[BUFFERS_MAX];
+	uint32_t written[BUFFERS_MAX];
 	/* One more chain always fits behind what is there when it is walked. */
-	struct vhu_segment segments[2 * VHU_SEGMENTS_MAX];
+	struct iovec segments[2 * VHU_SEGMENTS_MAX];
 };
 
 static enum vhu_slow
@@ -43,37 +47,45 @@ reserve(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uint64_t siz
 	bool mergeable = snapshot->features >> VIRTIO_NET_F_MRG_RXBUF & 1;
 	uint64_t held = 0;
 
+	r->walk = vhu_walk_begin(ring);
 	r->count = 0;
+	r->slots = 0;
 	r->segment_count = 0;
 	while (held < size) {
-		struct vhu_split_result chain;
-		uint16_t i = (uint16_t)r->count;
+		struct vhu_chain *chain = &r->chains[r->count];
 
-		if (r->count == BUFFERS_MAX || r->count == snapshot->size ||
+		if (r->count == BUFFERS_MAX || r->slots >= snapshot->size ||
 		    r->segment_count > VHU_SEGMENTS_MAX || (r->count != 0 && !mergeable))
 			return VHU_SLOW_DROPPED;
-		if (vhu_split_available(ring, snapshot, (uint16_t)(i + 1)) <= i)
+		if (vhu_chain_look(ring, snapshot, &r->walk, &r->segments[r->segment_count],
+				VHU_SEGMENTS_MAX, chain) != VHU_FOUND_CHAIN)
 			return VHU_SLOW_STOP;
-		r->head[i] = vhu_split_head(snapshot, (uint16_t)(ring->next_avail + i));
-		if (!vhu_split_chain(ring, snapshot, r->head[i], true,
-				&r->segments[r->segment_count], &chain))
+		if (chain->readable != 0) {
+			vhu_ring_break(ring, VHU_BROKEN_DIRECTION, chain->id);
 			return VHU_SLOW_STOP;
+		}
 		/* The header may not be spread over buffers. */
-		if (i == 0 && chain.size < snapshot->header_size)
+		if (r->count == 0 && chain->writable_size < snapshot->header_size)
 			return VHU_SLOW_DROPPED;
-		r->segment_count += chain.count;
-		r->size[i] = chain.size < UINT32_MAX ? (uint32_t)chain.size : UINT32_MAX;
+		r->segment_count += chain->writable;
+		r->slots += chain->slots;
 		r->count++;
-		held += chain.size;
+		held += chain->writable_size;
 	}
 	return VHU_SLOW_DONE;
 }
 
 static void
 write_header(struct vhu_cursor *cursor, const struct vhu_snapshot *snapshot,
-	const struct virtio_net_hdr *header, uint32_t buffers)
+	const struct virtio_net_hdr *header, uint32_t buffers, const struct rte_mbuf *packet)
 {
-	struct virtio_net_hdr_mrg_rxbuf full = { .hdr = *header, .num_buffers = (uint16_t)buffers };
+	struct {
+		struct virtio_net_hdr_mrg_rxbuf first;
+		uint64_t hash;
+	} __attribute__((packed)) full = {
+		.first = { .hdr = *header, .num_buffers = (uint16_t)buffers },
+		.hash = vhu_hash_fields(packet),
+	};
 
 	vhu_cursor_write(cursor, &full, snapshot->header_size);
 }
@@ -125,19 +137,21 @@ write_patches(const struct reservation *r, const struct vhu_snapshot *snapshot,
 
 /* Hand the buffers over, each with what was written to it. */
 static void
-complete(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, const struct reservation *r,
+complete(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, struct reservation *r,
 	uint32_t size)
 {
-	uint32_t i;
+	uint32_t i, left = size;
 
+	if (snapshot->dirty != NULL)
+		vhu_mark_segments(snapshot, r->segments, r->segment_count, size);
 	for (i = 0; i < r->count; i++) {
-		uint32_t written = r->size[i] < size ? r->size[i] : size;
+		uint64_t room = r->chains[i].writable_size;
 
-		vhu_split_used(snapshot, (uint16_t)(ring->next_used + i), r->head[i], written);
-		size -= written;
+		r->written[i] = room < left ? (uint32_t)room : left;
+		left -= r->written[i];
 	}
-	ring->next_used += (uint16_t)r->count;
-	ring->next_avail += (uint16_t)r->count;
+	vhu_walk_take(ring, &r->walk);
+	vhu_used_write(ring, snapshot, r->chains, r->written, r->count);
 }
 
 enum vhu_slow
@@ -165,7 +179,7 @@ vhu_slow_transmit(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 	if (plan.header.gso_type != VIRTIO_NET_HDR_GSO_NONE)
 		plan.header.hdr_len += (uint16_t)tag;
 	cursor = vhu_cursor_at(r.segments, r.segment_count);
-	write_header(&cursor, snapshot, &plan.header, r.count);
+	write_header(&cursor, snapshot, &plan.header, r.count, packet);
 	write_frame(&cursor, packet);
 	write_patches(&r, snapshot, &plan, tag);
 	complete(&queue->ring, snapshot, &r, size);

@@ -7,67 +7,36 @@
 
 /**
  * @file
- * Transmitting a burst to the guest: split ring, common case.
+ * Transmitting a burst to the guest.
  *
  * The mirror image of receive.h. A packet of one segment without requests meets a buffer of one
- * writable descriptor that holds it: such pairs are gathered (with the guest's lines prefetched for
- * writing, so that they arrive in the state in which a store needs them) and then copied. The
- * rest goes through vhu_slow_transmit(). Included by body.c only, after receive.h.
+ * writable descriptor that holds it: such pairs are gathered and then copied. The rest goes through
+ * vhu_slow_transmit(). The driver needs the length of each buffer, so each has a used entry of its
+ * own even if IN_ORDER was negotiated. Included by body.c only, after receive.h.
  */
 
-/* First pass. @return how many pairs from the front are of the common kind. */
-VHU_PASS unsigned int
-transmit_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
-	struct rte_mbuf **packets, unsigned int run, struct vhu_gathered *g)
-{
-	struct vhu_extent extent = queue->ring.hint.extent;
-	const struct vring_desc *descriptors = snapshot->descriptors;
-	const uint32_t ring_size = snapshot->size, header_size = snapshot->header_size;
-	unsigned int i;
-
-	gather_heads(&queue->ring, snapshot, run, g->head);
-	for (i = 0; i < run; i++) {
-		const struct rte_mbuf *m = packets[i];
-		uint32_t head = g->head[i], size;
-		struct vhu_descriptor d;
-		uint8_t *host;
-
-		if (__builtin_expect(head >= ring_size || m->nb_segs != 1 ||
-				(m->ol_flags & VHU_TX_REQUESTS) != 0, 0))
-			break;
-		d = vhu_guest_descriptor(&descriptors[head]);
-		size = m->data_len + header_size;
-		if (__builtin_expect(vhu_descriptor_flags(d) != VRING_DESC_F_WRITE ||
-				vhu_descriptor_length(d) < size, 0))
-			break;
-		host = gather_translate(&queue->ring, snapshot, &extent, d.address, size,
-			VHU_WRITE);
-		if (__builtin_expect(host == NULL, 0))
-			break;
-		__builtin_prefetch(host, 1);
-		__builtin_prefetch(host + 64, 1);
-		g->host[i] = host;
-		g->size[i] = size;
-	}
-	return i;
-}
+#include "net/hash.h"
+#include "net/mark.h"
 
 /* The header of a packet without requests: @p flags, and one buffer where that field exists. */
 static inline void
-store_header(uint8_t *host, uint32_t header_size, uint64_t flags)
+store_header(uint8_t *host, uint32_t header_size, uint64_t flags, const struct rte_mbuf *m)
 {
 	/*
 	 * Blind: comparing first would bring the line twice, and the payload makes it dirty anyway.
 	 */
 	*(vhu_word8_t *)host = flags;
-	if (__builtin_expect(header_size == sizeof(struct virtio_net_hdr_mrg_rxbuf), 1))
-		*(vhu_word4_t *)(host + 8) = 1u << 16; /* csum_offset 0, num_buffers 1 */
-	else
-		*(vhu_word2_t *)(host + 8) = 0;
+	if (__builtin_expect(header_size == sizeof(struct virtio_net_hdr), 0)) {
+		*(vhu_word2_t *)(host + 8) = 0; /* csum_offset */
+		return;
+	}
+	*(vhu_word4_t *)(host + 8) = 1u << 16; /* csum_offset 0, num_buffers 1 */
+	if (__builtin_expect(header_size != sizeof(struct virtio_net_hdr_mrg_rxbuf), 0))
+		*(vhu_word8_t *)(host + 12) = vhu_hash_fields(m);
 }
 
 /* Second pass over @p n gathered pairs. @return bytes of frames. */
-static inline __attribute__((always_inline)) uint64_t
+VHU_SPECIALISED uint64_t
 transmit_copy(const struct vhu_snapshot *snapshot, const struct vhu_gathered *g,
 	struct rte_mbuf **packets, unsigned int n, const bool offload)
 {
@@ -80,7 +49,7 @@ transmit_copy(const struct vhu_snapshot *snapshot, const struct vhu_gathered *g,
 		uint8_t *host = g->host[i];
 		uint32_t size = g->size[i] - header_size;
 
-		store_header(host, header_size, offload ? vhu_offload_data_valid(m) : 0);
+		store_header(host, header_size, offload ? vhu_offload_data_valid(m) : 0, m);
 		vhu_copy(host + header_size, rte_pktmbuf_mtod(m, const uint8_t *), size);
 		bytes += size;
 	}
@@ -126,68 +95,92 @@ free_run(struct rte_mbuf **packets, unsigned int n)
 		rte_pktmbuf_free(packets[i]);
 }
 
-/* Guest buffers known to wait, looking at the guest's index again only if there are none left. */
-static inline uint16_t
-transmit_room(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uint16_t wanted)
+/*
+ * How many packets to try next; 0: no buffer waits. Split: buffers known to wait, looking at the
+ * guest's index again only if there are none left.
+ */
+VHU_SPECIALISED unsigned int
+transmit_room(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, unsigned int wanted,
+	const struct vhu_kind kind)
 {
 	uint16_t known = (uint16_t)(ring->avail_seen - ring->next_avail);
 
+	if (kind.packed)
+		return packed_waits(ring, snapshot) ? packed_run(ring, snapshot, wanted) : 0;
 	if (known == 0)
-		return vhu_split_available(ring, snapshot, wanted);
+		return vhu_split_available(ring, snapshot, (uint16_t)wanted);
 	return known < wanted ? known : wanted;
 }
 
-static inline __attribute__((always_inline)) uint16_t
-split_transmit(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
-	struct rte_mbuf **packets, uint16_t count, const bool offload)
+/* Is there any buffer? A split ring is asked for all that are wanted, in one look. */
+VHU_SPECIALISED bool
+transmit_any(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uint16_t wanted,
+	const struct vhu_kind kind)
+{
+	if (kind.packed)
+		return packed_waits(ring, snapshot);
+	return vhu_split_available(ring, snapshot, wanted) != 0;
+}
+
+VHU_SPECIALISED uint16_t
+transmit_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, uint16_t count, const struct vhu_kind kind)
 {
 	struct vhu_queue *queue = vhu_queue_of(ring);
-	struct vhu_gathered g;
+	const struct vhu_walk old = vhu_used_position(ring);
 	unsigned int done = 0, moved = 0;
-	uint16_t old = ring->next_used;
+	struct vhu_gathered g;
 	uint64_t bytes = 0;
 
 	if (__builtin_expect(vhu_ring_is_broken(ring) || count == 0, 0))
 		return 0;
 	if (__builtin_expect(ring->phase == VHU_RING_FRESH, 0))
-		vhu_split_begin(ring, snapshot);
-	if (vhu_split_available(ring, snapshot, count) == 0) {
+		vhu_ring_begin(ring, snapshot);
+	if (!transmit_any(ring, snapshot, count, kind)) {
 		vhu_count(&ring->counters.empty, 1);
 		return 0;
 	}
 	vhu_hint_check(&snapshot->space, &ring->hint);
 	while (done < count) {
 		unsigned int n, run = count - done < VHU_RUN ? count - done : VHU_RUN;
+		enum vhu_slow slow;
+		uint32_t size;
 
-		run = transmit_room(ring, snapshot, (uint16_t)run);
+		run = transmit_room(ring, snapshot, run, kind);
 		if (run == 0)
 			break;
-		n = transmit_gather(queue, snapshot, &packets[done], run, &g);
+		n = kind.packed ?
+			packed_transmit_gather(queue, snapshot, &packets[done], run, &g) :
+			split_transmit_gather(queue, snapshot, &packets[done], run, &g);
 		if (n != 0) {
-			bytes += offload ? transmit_copy_offload(snapshot, &g, &packets[done], n) :
+			bytes += kind.offload ?
+				transmit_copy_offload(snapshot, &g, &packets[done], n) :
 				transmit_copy_plain(snapshot, &g, &packets[done], n);
-			vhu_split_used_run(snapshot, ring->next_used, g.head, g.size, n);
-			ring->next_used += n;
-			ring->next_avail += n;
+			if (__builtin_expect(snapshot->dirty != NULL, 0))
+				vhu_mark_buffers(snapshot, g.host, g.size, n);
+			if (kind.packed)
+				packed_give(ring, snapshot, &g, n, false);
+			else
+				split_give(ring, snapshot, &g, g.size, n, false);
 			free_run(&packets[done], n);
 			done += n;
 			moved += n;
 		}
-		if (n < run) {
-			uint32_t size = packets[done]->pkt_len;
-			enum vhu_slow slow = vhu_slow_transmit(queue, snapshot, packets[done]);
-
-			if (slow == VHU_SLOW_STOP)
-				break;
-			done++;
-			if (slow == VHU_SLOW_DONE) {
-				moved++;
-				bytes += size;
-			}
+		if (n == run)
+			continue;
+		if (kind.packed && !packed_waits(ring, snapshot))
+			break;
+		size = packets[done]->pkt_len;
+		slow = vhu_slow_transmit(queue, snapshot, packets[done]);
+		if (slow == VHU_SLOW_STOP)
+			break;
+		done++;
+		if (slow == VHU_SLOW_DONE) {
+			moved++;
+			bytes += size;
 		}
 	}
-	if (ring->next_used != old)
-		vhu_split_publish(ring, snapshot, old);
+	vhu_used_publish(ring, snapshot, old);
 	if (moved != 0) {
 		vhu_count(&ring->counters.packets, moved);
 		vhu_count(&ring->counters.bytes, bytes);

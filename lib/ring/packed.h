@@ -69,13 +69,21 @@ vhu_packed_is_available(uint16_t flags, bool wrap)
  * release of the flags of a chain's first descriptor, after all else of the chain.
  */
 static inline struct vhu_descriptor
-vhu_packed_load(const struct vhu_snapshot *snapshot, uint16_t index)
+vhu_packed_load_at(const struct vring_packed_desc *descriptor)
 {
+	const vhu_packed_word_t *word =
+		(const vhu_packed_word_t *)((const uint8_t *)descriptor + sizeof(uint64_t));
 	struct vhu_descriptor d;
 
-	d.word = __atomic_load_n(vhu_packed_word_at(snapshot, index), __ATOMIC_ACQUIRE);
-	d.address = vhu_guest_load64(&snapshot->packed[index].addr);
+	d.word = __atomic_load_n(word, __ATOMIC_ACQUIRE);
+	d.address = vhu_guest_load64(&descriptor->addr);
 	return d;
+}
+
+static inline struct vhu_descriptor
+vhu_packed_load(const struct vhu_snapshot *snapshot, uint16_t index)
+{
+	return vhu_packed_load_at(&snapshot->packed[index]);
 }
 
 /** Flags of a used descriptor. @param written  whether anything was written to the buffer. */

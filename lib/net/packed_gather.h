@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#ifndef VHU_NET_PACKED_GATHER_H
+#define VHU_NET_PACKED_GATHER_H
+
+/**
+ * @file
+ * First passes over a packed ring, and giving a run's buffers back to it.
+ *
+ * Common here are chains of one direct descriptor whose buffer lies in one extent. There is no
+ * index to look at first: whether a descriptor is available is judged from the word that also
+ * brings its length and id. A run ends at the end of the ring, so wrap counters are constant
+ * within it. Included by body.c only.
+ */
+
+#include "net/gather.h"
+#include "ring/packed.h"
+
+/* Keep the id of a descriptor's word. */
+#define PACKED_ID (UINT64_C(0xffff) << 32)
+
+/** Is the next descriptor available? */
+static inline bool
+packed_waits(const struct vhu_ring *ring, const struct vhu_snapshot *snapshot)
+{
+	struct vhu_descriptor d = vhu_packed_load(snapshot, ring->next_avail);
+
+	return vhu_packed_is_available(vhu_packed_flags(d), ring->avail_wrap);
+}
+
+/**
+ * Longest run up to @p wanted that passes no end of the ring, neither on the side that is read nor
+ * on the side that is written.
+ */
+static inline unsigned int
+packed_run(const struct vhu_ring *ring, const struct vhu_snapshot *snapshot, unsigned int wanted)
+{
+	unsigned int read = snapshot->size - ring->next_avail;
+	unsigned int written = snapshot->size - ring->next_used;
+	unsigned int most = read < written ? read : written;
+
+	return wanted < most ? wanted : most;
+}
+
+/** What a run compares descriptors with: a copy that stays in registers. */
+struct packed_terms {
+	const struct vring_packed_desc *descriptors; /* from next_avail on */
+	uint64_t available;   /* flags of a common descriptor, all 16 of them */
+	uint64_t used;        /* flags of a used descriptor, in their place in the word */
+	uint32_t header_size;
+	uint32_t room;
+};
+
+static inline struct packed_terms
+packed_terms_of(const struct vhu_queue *queue, const struct vhu_snapshot *snapshot, bool write)
+{
+	const struct vhu_ring *ring = &queue->ring;
+
+	return (struct packed_terms){
+		.descriptors = snapshot->packed + ring->next_avail,
+		.available = (ring->avail_wrap ? VHU_PACKED_AVAIL : VHU_PACKED_USED) |
+			(write ? VRING_DESC_F_WRITE : 0),
+		.used = vhu_packed_word(0, 0, vhu_packed_used_flags(ring->used_wrap, write)),
+		.header_size = snapshot->header_size,
+		.room = queue->room,
+	};
+}
+
+#if defined(__x86_64__) && VHU_VECTOR >= 32
+#define PACKED_FOURS
+
+#ifdef __clang__
+#define EVERY_SECOND(a, b, first) \
+	__builtin_shufflevector(a, b, (first), (first) + 2, (first) + 4, (first) + 6)
+#else
+#define EVERY_SECOND(a, b, first) \
+	__builtin_shuffle(a, b, (vhu_four8_t){ (first), (first) + 2, (first) + 4, (first) + 6 })
+#endif
+
+/* Is any lane negative? */
+static inline bool
+any_negative(vhu_four8_t v)
+{
+	typedef double four_doubles __attribute__((vector_size(32)));
+
+	return __builtin_ia32_movmskpd256((four_doubles)v) != 0;
+}
+
+/*
+ * Four descriptors at once: a quarter of the instructions, and one branch instead of sixteen.
+ *
+ * The words with the flags are loaded before the addresses, by instructions of their own: x86 does
+ * not reorder loads with loads, so an address is never older than the flags that vouch for it, even
+ * where a processor takes a wide load apart. Each comparison is a difference whose sign says no;
+ * lengths are below 2^32, extents below 2^63, and whatever is subtracted from a difference is
+ * compared with 0 itself, so that none wraps unnoticed.
+ * @return false if one of the four is not common (or not available): nothing was gathered.
+ */
+VHU_SPECIALISED bool
+packed_receive_four(const struct packed_terms *terms, const struct vhu_extent *extent,
+	struct vhu_gathered *g, unsigned int i)
+{
+	const uint64_t header_size = terms->header_size;
+	const vhu_four8_t *pair = (const vhu_four8_t *)&terms->descriptors[i];
+	vhu_four8_t words = EVERY_SECOND(pair[0], pair[1], 1);
+	vhu_four8_t addresses, length, offset, left, bad;
+	unsigned int j;
+
+	vhu_guest_copied();
+	addresses = EVERY_SECOND(pair[0], pair[1], 0);
+	vhu_guest_copied();
+	length = words & UINT32_MAX;
+	offset = addresses - extent->start;
+	bad = -(words >> 48 ^ terms->available); /* flags are exactly these */
+	bad |= length - (header_size + 1);       /* a frame behind the header */
+	bad |= header_size + terms->room - length; /* that fits into one mbuf */
+	/* and lies in the extent; the difference of the first two bounds that of the third */
+	left = extent->size - length;
+	bad |= left | offset | (left - offset);
+	if (__builtin_expect(any_negative(bad), 0))
+		return false;
+	*(vhu_four8_t *)&g->host[i] = addresses + extent->delta;
+	*(vhu_four4_t *)&g->size[i] = __builtin_convertvector(length, vhu_four4_t);
+	*(vhu_four8_t *)&g->used[i] = (words & PACKED_ID) | terms->used;
+	for (j = 0; j < 4; j++)
+		gather_prefetch_read((const uint8_t *)(uintptr_t)(addresses[j] + extent->delta));
+	return true;
+}
+#endif
+
+/* One descriptor. @return false if it is not common, or not available. */
+VHU_SPECIALISED bool
+packed_receive_one(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	const struct packed_terms *terms, struct vhu_extent *extent, struct vhu_gathered *g,
+	unsigned int i)
+{
+	struct vhu_descriptor d = vhu_packed_load_at(&terms->descriptors[i]);
+	uint32_t size = vhu_descriptor_length(d);
+	uint8_t *host;
+
+	/* Wraps for a buffer without a frame, which is not common either. */
+	if (__builtin_expect(vhu_packed_flags(d) != terms->available ||
+			size - terms->header_size - 1 >= terms->room, 0))
+		return false;
+	host = gather_translate(ring, snapshot, extent, d.address, size, VHU_READ);
+	if (__builtin_expect(host == NULL, 0))
+		return false;
+	gather_prefetch_read(host);
+	g->host[i] = host;
+	g->size[i] = size;
+	g->used[i] = (d.word & PACKED_ID) | terms->used;
+	return true;
+}
+
+/* Receiving. @return how many chains from the front are available and of the common kind. */
+VHU_PASS unsigned int
+packed_receive_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
+	unsigned int run, struct vhu_gathered *g)
+{
+	const struct packed_terms terms = packed_terms_of(queue, snapshot, false);
+	struct vhu_extent extent = queue->ring.hint.extent;
+	unsigned int i = 0;
+
+	while (i < run) {
+		unsigned int end = run;
+
+#ifdef PACKED_FOURS
+		while (i + 4 <= run && packed_receive_four(&terms, &extent, g, i))
+			i += 4;
+		/* Four with a stranger among them: those before it, or a new extent, one by one. */
+		end = i + 4 < run ? i + 4 : run;
+#endif
+		for (; i < end; i++)
+			if (!packed_receive_one(&queue->ring, snapshot, &terms, &extent, g, i))
+				return i;
+	}
+	return i;
+}
+
+/* Transmitting. @return how many pairs of packet and available buffer are of the common kind. */
+VHU_PASS unsigned int
+packed_transmit_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, unsigned int run, struct vhu_gathered *g)
+{
+	const struct packed_terms terms = packed_terms_of(queue, snapshot, true);
+	struct vhu_extent extent = queue->ring.hint.extent;
+	unsigned int i;
+
+	for (i = 0; i < run; i++) {
+		struct vhu_descriptor d = vhu_packed_load_at(&terms.descriptors[i]);
+		uint32_t size = packets[i]->data_len + terms.header_size;
+		uint8_t *host;
+
+		if (__builtin_expect(vhu_packed_flags(d) != terms.available ||
+				vhu_descriptor_length(d) < size ||
+				!gather_plain_packet(packets[i]), 0))
+			break;
+		host = gather_translate(&queue->ring, snapshot, &extent, d.address, size,
+			VHU_WRITE);
+		if (__builtin_expect(host == NULL, 0))
+			break;
+		gather_prefetch_write(host);
+		g->host[i] = host;
+		g->size[i] = size;
+		g->used[i] = (d.word & PACKED_ID) | terms.used | size;
+	}
+	return i;
+}
+
+/**
+ * Take and give back @p n gathered chains of one run: one store each, but for the burst's first.
+ * @param skip  leave the used descriptors out: one is written for the whole burst.
+ */
+VHU_SPECIALISED void
+packed_give(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	const struct vhu_gathered *g, unsigned int n, const bool skip)
+{
+	unsigned int i = 0;
+
+	if (!skip) {
+		if (!ring->held) {
+			ring->held = true;
+			ring->held_at = ring->next_used;
+			ring->held_word = g->used[0];
+			i = 1;
+		}
+		for (; i < n; i++)
+			__atomic_store_n(vhu_packed_word_at(snapshot,
+				(uint16_t)(ring->next_used + i)), g->used[i], __ATOMIC_RELAXED);
+	}
+	vhu_packed_advance(&ring->next_used, &ring->used_wrap, (uint16_t)n, snapshot->size);
+	vhu_packed_advance(&ring->next_avail, &ring->avail_wrap, (uint16_t)n, snapshot->size);
+}
+
+#endif /* VHU_NET_PACKED_GATHER_H */
