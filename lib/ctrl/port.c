@@ -63,6 +63,7 @@ make_device(struct vhu_port *port)
 		.rings = port->rings,
 		.executor = &port->control->executor,
 		.domain = &port->control->domain,
+		.loop = port->control->loop,
 		.populate = port->options.populate,
 		.in_order = true,
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__

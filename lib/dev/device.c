@@ -2,12 +2,16 @@
  * Copyright (c) 2026 The vhu founders
  */
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "dev/device_private.h"
+
+/* What is of no use without a channel to the front-end. */
+#define NEEDS_CHANNEL (VHU_BIT(VHU_PROTOCOL_BACKEND_REQ) | VHU_BIT(VHU_PROTOCOL_BACKEND_SEND_FD))
 
 uint64_t
 vhu_device_virtio_features(void)
@@ -25,7 +29,8 @@ vhu_device_protocol_features(void)
 	return VHU_BIT(VHU_PROTOCOL_MQ) | VHU_BIT(VHU_PROTOCOL_REPLY_ACK) |
 		VHU_BIT(VHU_PROTOCOL_NET_MTU) | VHU_BIT(VHU_PROTOCOL_CONFIG) |
 		VHU_BIT(VHU_PROTOCOL_RESET_DEVICE) | VHU_BIT(VHU_PROTOCOL_CONFIGURE_MEM_SLOTS) |
-		VHU_BIT(VHU_PROTOCOL_STATUS);
+		VHU_BIT(VHU_PROTOCOL_STATUS) | VHU_BIT(VHU_PROTOCOL_BACKEND_REQ) |
+		VHU_BIT(VHU_PROTOCOL_BACKEND_SEND_FD);
 }
 
 /* What this device can serve with the operations that it was given. */
@@ -38,6 +43,8 @@ offered_protocol_features(const struct vhu_device_config *config)
 		features &= ~VHU_BIT(VHU_PROTOCOL_CONFIG);
 	if (config->ops->set_mtu == NULL)
 		features &= ~VHU_BIT(VHU_PROTOCOL_NET_MTU);
+	if (config->loop == NULL)
+		features &= ~NEEDS_CHANNEL;
 	return features;
 }
 
@@ -68,6 +75,9 @@ vhu_device_new(const struct vhu_device_config *config)
 	device->config = *config;
 	snprintf(device->name, sizeof(device->name), "%s", config->name);
 	device->config.name = device->name;
+	if (config->channel_timeout_ms == 0)
+		device->config.channel_timeout_ms = VHU_CHANNEL_TIMEOUT_MS;
+	vhu_channel_init(&device->channel, device);
 	vhu_device_offer(device, config->features, config->protocol_features);
 	device->rings = calloc(config->ring_count, sizeof(device->rings[0]));
 	device->readers = calloc(config->ring_count, sizeof(device->readers[0]));
@@ -177,6 +187,10 @@ vhu_device_disconnect(struct vhu_device *device, void (*then)(void *owner))
 {
 	device->leaving = true;
 	device->left = then;
+	/* Held: what is told may not end the device before the next line. */
+	device->pending++;
+	vhu_channel_close(&device->channel, -ECANCELED);
+	device->pending--;
 	/* A message at hand is finished first, without a reply; whoever ends it goes on here. */
 	if (device->progress == VHU_PROGRESS_IDLE)
 		vhu_device_leave(device);

@@ -27,6 +27,7 @@
 #include "wire/message.h"
 
 struct vhu_device;
+struct vhu_loop;
 
 /**
  * Slow work. run() is called on the worker thread (or at once, in a process without one) and may
@@ -91,6 +92,10 @@ struct vhu_device_config {
 	struct vhu_ring **rings;
 	struct vhu_executor *executor;
 	struct vhu_grace_domain *domain;
+	/** Where sockets of the device are served. NULL: BACKEND_REQ is not offered. */
+	struct vhu_loop *loop;
+	/** Time for an answer on the back-end channel; 0: VHU_CHANNEL_TIMEOUT_MS. */
+	uint32_t channel_timeout_ms;
 	bool populate;               /**< fault memory in */
 	/** Buffers are returned in the order they came: the used index tells where to resume. */
 	bool in_order;

@@ -20,6 +20,7 @@
  * (vhu_device_defer()) and settled later (vhu_device_settle()), maybe before its handler returns.
  */
 
+#include "dev/channel.h"
 #include "dev/device.h"
 
 struct vhu_bin;
@@ -83,6 +84,8 @@ struct vhu_device {
 	uint64_t protocol;               /**< acknowledged */
 	bool protocol_set;               /**< SET_PROTOCOL_FEATURES has come */
 	uint8_t status;                  /**< virtio status byte: kept for the front-end */
+
+	struct vhu_channel channel;      /**< to the front-end */
 
 	struct vhu_map *map;             /**< one reference; never NULL */
 	struct vhu_map *empty;           /**< the map without regions, for fresh connections */
@@ -201,6 +204,8 @@ void vhu_event_signal(int fd);
 vhu_handler vhu_on_get_features, vhu_on_set_features, vhu_on_get_protocol_features,
 	vhu_on_set_protocol_features, vhu_on_set_owner, vhu_on_get_queue_num, vhu_on_set_status,
 	vhu_on_get_status;
+/* channel.c */
+vhu_handler vhu_on_set_backend_req_fd;
 /* on_memory.c */
 vhu_handler vhu_on_set_mem_table, vhu_on_get_max_mem_slots, vhu_on_add_mem_reg,
 	vhu_on_rem_mem_reg;

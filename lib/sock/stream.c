@@ -304,6 +304,13 @@ flush(struct vhu_stream *stream)
 	return 0;
 }
 
+static void
+flush_from_loop(struct vhu_stream *stream)
+{
+	if (flush(stream) == 0 && STAILQ_EMPTY(&stream->unsent) && stream->ops->drained != NULL)
+		stream->ops->drained(stream->owner);
+}
+
 /*
  * The peer closed its socket while we read nothing. If all it sent has been read, that is the end;
  * otherwise the messages it left are read first, after the pause, and the end is found behind them.
@@ -351,7 +358,7 @@ ready(struct vhu_watch *watch, uint32_t events)
 		return;
 	stream->inside = true;
 	if (!STAILQ_EMPTY(&stream->unsent))
-		flush(stream);
+		flush_from_loop(stream);
 	else if (!stream->paused)
 		receive(stream);
 	else if ((events & (EPOLLHUP | EPOLLERR)) != 0)
@@ -460,6 +467,12 @@ vhu_stream_send(struct vhu_stream *stream, struct vhu_message *message)
 	status = flush(stream);
 	update_watch(stream);
 	return status;
+}
+
+bool
+vhu_stream_idle(const struct vhu_stream *stream)
+{
+	return STAILQ_EMPTY(&stream->unsent) && !stream->ended && !stream->closed;
 }
 
 void

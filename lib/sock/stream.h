@@ -38,6 +38,8 @@ struct vhu_stream_ops {
 	 * vhu_stream_send(); while paused too, if the peer is gone and left nothing to be read.
 	 */
 	void (*ended)(void *owner, const char *why, bool fault);
+	/** All that waited for room has been sent. From the loop. May be NULL. */
+	void (*drained)(void *owner);
 };
 
 /**
@@ -56,6 +58,8 @@ void vhu_stream_pause(struct vhu_stream *stream, bool paused);
  * @return 0 or -errno (the stream also ends then).
  */
 int vhu_stream_send(struct vhu_stream *stream, struct vhu_message *message);
+/** Does nothing wait for room, and may more be sent? */
+bool vhu_stream_idle(const struct vhu_stream *stream);
 /** Close and free; safe inside its own callbacks. */
 void vhu_stream_close(struct vhu_stream *stream);
 

@@ -213,6 +213,14 @@ struct vhu_wire_config {
 	uint8_t data[VHU_CONFIG_SPACE_SIZE];
 } __attribute__((packed));
 
+/** vhu_wire_iotlb.type */
+enum vhu_iotlb_type {
+	VHU_IOTLB_MISS = 1,       /**< back-end: a translation is wanted */
+	VHU_IOTLB_UPDATE = 2,     /**< front-end: here is one */
+	VHU_IOTLB_INVALIDATE = 3, /**< front-end: forget it */
+	VHU_IOTLB_ACCESS_FAIL = 4 /**< back-end: the permission did not suffice */
+};
+
 struct vhu_wire_iotlb {
 	uint64_t iova;
 	uint64_t size;

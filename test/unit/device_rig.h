@@ -25,6 +25,7 @@
 #include "unit.h"
 
 #include "dev/device.h"
+#include "sock/loop.h"
 
 #define RIG_RINGS 4
 #define RIG_RING_SIZE 256
@@ -40,9 +41,12 @@ struct rig {
 	struct vhu_ring *ring_pointers[RIG_RINGS];
 	struct vhu_grace_domain domain;
 	struct vhu_executor executor;
+	struct vhu_loop *loop;  /* stepped by tests of the back-end channel only */
+	uint32_t channel_timeout_ms; /* for rig_new_device() */
 	bool defer_jobs;
 	bool legacy;            /* these for rig_new_device() */
 	bool in_order;
+	uint64_t features;      /* 0: RIG_FEATURES */
 	struct vhu_job *jobs;
 	unsigned int jobs_run;
 	int memory;             /* memfd of RIG_MEMORY bytes */
@@ -196,13 +200,15 @@ rig_new_device(void)
 		.name = "rig",
 		.ops = &rig.ops,
 		.owner = &rig,
-		.features = RIG_FEATURES,
+		.features = rig.features != 0 ? rig.features : RIG_FEATURES,
 		.protocol_features = UINT64_MAX,
 		.ring_count = RIG_RINGS,
 		.queue_num = RIG_RINGS / 2,
 		.rings = rig.ring_pointers,
 		.executor = &rig.executor,
 		.domain = &rig.domain,
+		.loop = rig.loop,
+		.channel_timeout_ms = rig.channel_timeout_ms,
 		.legacy = rig.legacy,
 		.in_order = rig.in_order,
 	};
@@ -232,6 +238,8 @@ rig_setup(void **state)
 	};
 	rig.executor.submit = rig_submit;
 	vhu_grace_domain_init(&rig.domain);
+	rig.loop = vhu_loop_new();
+	assert_non_null(rig.loop);
 	for (i = 0; i < RIG_RINGS; i++) {
 		vhu_ring_init(&rig.rings[i]);
 		rig.ring_pointers[i] = &rig.rings[i];
@@ -284,6 +292,7 @@ rig_teardown(void **state)
 	for (i = 0; i < RIG_RINGS; i++)
 		assert_ptr_equal(atomic_load(&rig.rings[i].reader.snapshot), &vhu_snapshot_parked);
 	vhu_device_free(rig.device);
+	vhu_loop_free(rig.loop);
 	assert_int_equal(rig_mappings(), 0);
 	munmap(rig.guest, RIG_MEMORY);
 	close(rig.memory);
@@ -444,11 +453,23 @@ rig_remove(struct vhu_wire_region region)
 	return rig_ask(VHU_REM_MEM_REG, &removed, sizeof(removed), -1);
 }
 
-/** Accept everything that is offered. */
+/** Everything that the rig's device offers, except what changes how rings are notified. */
+static inline uint64_t
+rig_protocol(void)
+{
+	unsigned int replies = rig.replies;
+
+	rig_send(VHU_GET_PROTOCOL_FEATURES, 0, NULL, 0, NULL, 0);
+	assert_int_equal(rig.replies, replies + 1);
+	rig.replies = replies; /* not one that a test counts */
+	return rig.reply.payload.u64 & ~VHU_BIT(VHU_PROTOCOL_INBAND_NOTIFICATIONS);
+}
+
+/** Accept everything that is offered, as rig_protocol() has it. */
 static inline void
 rig_negotiate(void)
 {
-	assert_int_equal(rig_u64(VHU_SET_PROTOCOL_FEATURES, vhu_device_protocol_features()), 0);
+	assert_int_equal(rig_u64(VHU_SET_PROTOCOL_FEATURES, rig_protocol()), 0);
 	assert_int_equal(rig_u64(VHU_SET_FEATURES, RIG_FEATURES | RIG_PROTOCOL), 0);
 }
 

@@ -66,7 +66,7 @@ what_is_not_served_is_never_acknowledged(void **state)
 		uint32_t request, size, fds;
 	} messages[] = {
 		{ VHU_SET_LOG_BASE, 16, 0 }, { VHU_SET_LOG_FD, 0, 1 },
-		{ VHU_SEND_RARP, 8, 0 }, { VHU_SET_BACKEND_REQ_FD, 0, 1 },
+		{ VHU_SEND_RARP, 8, 0 },
 		{ VHU_IOTLB_MSG, 32, 0 }, { VHU_SET_VRING_ENDIAN, 8, 0 },
 		{ VHU_CLOSE_CRYPTO_SESSION, 8, 0 }, { VHU_POSTCOPY_LISTEN, 0, 0 },
 		{ VHU_POSTCOPY_END, 0, 0 }, { VHU_SET_INFLIGHT_FD, 24, 1 },
