@@ -29,6 +29,7 @@ def pytest_addoption(parser):
     group.addoption("--build", default=str(ROOT / "build"), metavar="DIR",
                     help="build folder of the back-end (default: build)")
     group.addoption("--backend-command", metavar="COMMAND",
+                    default=os.environ.get("VHU_CONFORMANCE_BACKEND"),
                     help="start this instead; {socket} stands for the path of the socket on "
                          "which it must listen, e.g. 'dpdk-testpmd --no-huge -m 512 --vdev "
                          "net_vhost0,iface={socket} -- --auto-start --forward-mode=io'")
@@ -237,6 +238,12 @@ def others(backend, closing, request):
 
 
 @pytest.fixture
+def two_pairs(start, pairs):
+    """A session whose second pair, if there is one, must never notice anything."""
+    return lambda **options: start(pairs=min(2, pairs), **options)
+
+
+@pytest.fixture
 def counts(pytestconfig):
     """Choose between the acceptance table's count and a shorter one."""
     full = pytestconfig.getoption("--full-counts")
@@ -251,6 +258,16 @@ def offered(connect):
     protocol = connection.ask(Request.GET_PROTOCOL_FEATURES).u64
     connection.close()
     return features, protocol
+
+
+@pytest.fixture
+def needs(offered):
+    """Skip, with the reason, unless the back-end offers all of these (Feature or Protocol)."""
+    def needs(*wanted):
+        for feature in wanted:
+            if not offered[isinstance(feature, Protocol)] & bit(feature):
+                pytest.skip(f"the back-end does not offer {feature.name}")
+    return needs
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ def memory_digest(session):
     return digest.digest()
 
 
-def start_rings(session, base=0):
+def start_rings(session, base=None):
     for ring in session.rings:
         session.start_ring(ring, base)
     session.enable()

@@ -12,50 +12,14 @@ import pytest
 
 from frontend import net
 from frontend.census import address_sanitizer, data_size
-from frontend.checks import expect_broken, revive, stays
+from frontend.checks import (FROM_GUEST, TO_GUEST, border_memory, breaks, buffer_of, expect_broken,
+                             revive, stays, writable)
 from frontend.memory import GuestMemory, PAGE, Region
 from frontend.messages import Feature, bit
 from frontend.ring import DESCRIPTOR, INDIRECT, NEXT, Piece, WRITE, wait_until
 from frontend.session import FEATURES
 
-TO_GUEST, FROM_GUEST = "to guest", "from guest"
 HOLE = 0x80000000
-
-
-@pytest.fixture
-def two_pairs(start, pairs):
-    """A session whose second pair, if there is one, must never notice anything."""
-    return lambda **options: start(pairs=min(2, pairs), **options)
-
-
-def breaks(session, direction, lie):
-    """Apply a lie to one ring of the first pair: it breaks, the second pair and a restart work."""
-    pair = session.pairs[0]
-    ring = pair.receive_ring if direction == TO_GUEST else pair.transmit_ring
-    if direction == FROM_GUEST:
-        session.echo(count=4)
-        lie(session, ring)
-    else:
-        # Buffers to write to are looked at when there is something to write.
-        lie(session, ring)
-        for number in range(4):
-            pair.send(net.frame(number))
-    ring.kick()
-    expect_broken(session, ring)
-    session.echo(pairs=session.pairs[1:])
-    revive(session, pair)
-    session.echo()
-
-
-def writable(ring):
-    """WRITE if the device writes to buffers of this ring."""
-    return WRITE if ring.index % 2 == 0 else 0
-
-
-def buffer_of(session, ring, slot=0):
-    pair = session.pairs[ring.index // 2]
-    place = pair.receive_place if ring.index % 2 == 0 else pair.transmit_place
-    return place + slot * pair.buffer_size
 
 
 def one(address=None, length=1024, flags=0, following=0, head=0):
@@ -291,16 +255,6 @@ def test_index_beyond_rings_of_every_size(two_pairs, size, beyond):
     ring.publish(min(size + beyond, 0xFFFF))
     expect_broken(session, ring)
     session.echo(count=1, pairs=session.pairs[1:])
-
-
-def border_memory(session, high_first=False):
-    """A border between guest-adjacent regions whose bytes nobody else uses, added for this."""
-    size = 1 << 16
-    low = Region(1 << 40, size, 0x7F6000000000)
-    high = Region((1 << 40) + size, size, 0x7F5000000000)
-    for region in (high, low) if high_first else (low, high):
-        session.add_region(region)
-    return high.guest_address
 
 
 @pytest.mark.row("G5", "HG6")

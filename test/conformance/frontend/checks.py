@@ -6,8 +6,12 @@ import os
 import socket
 import time
 
-from . import messages
+from . import messages, net
+from .memory import Region
 from .messages import Request
+from .ring import WRITE
+
+TO_GUEST, FROM_GUEST = "to guest", "from guest"
 
 
 def stays(condition, what, seconds=0.05):
@@ -40,6 +44,46 @@ def revive(session, pair):
         session.start_ring(ring)
     pair.posted.clear()
     pair.flush()
+
+
+def breaks(session, direction, lie):
+    """Apply a lie to one ring of the first pair: it breaks, the second pair and a restart work."""
+    pair = session.pairs[0]
+    ring = pair.receive_ring if direction == TO_GUEST else pair.transmit_ring
+    if direction == FROM_GUEST:
+        session.echo(count=4)
+        lie(session, ring)
+    else:
+        # Buffers to write to are looked at when there is something to write.
+        lie(session, ring)
+        for number in range(4):
+            pair.send(net.frame(number))
+    ring.kick()
+    expect_broken(session, ring)
+    session.echo(pairs=session.pairs[1:])
+    revive(session, pair)
+    session.echo()
+
+
+def writable(ring):
+    """WRITE if the device writes to buffers of this ring."""
+    return WRITE if ring.index % 2 == 0 else 0
+
+
+def buffer_of(session, ring, slot=0):
+    pair = session.pairs[ring.index // 2]
+    place = pair.receive_place if ring.index % 2 == 0 else pair.transmit_place
+    return place + slot * pair.buffer_size
+
+
+def border_memory(session, high_first=False):
+    """A border between guest-adjacent regions whose bytes nobody else uses, added for this."""
+    size = 1 << 16
+    low = Region(1 << 40, size, 0x7F6000000000)
+    high = Region((1 << 40) + size, size, 0x7F5000000000)
+    for region in (high, low) if high_first else (low, high):
+        session.add_region(region)
+    return high.guest_address
 
 
 def connection_works(connection):

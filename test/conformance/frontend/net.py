@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright (c) 2026 The vhu founders
-"""Virtio-net on top of a pair of split rings: headers, frames with numbers, buffers.
+"""Virtio-net on top of a pair of rings: headers, frames with numbers, buffers.
 
 Frames carry a sequence number and a pattern made from it, so that any lost, doubled, swapped or
 damaged frame is told from the right one. The back-end is expected to send each frame back to
@@ -105,7 +105,7 @@ class NetPair:
     def post(self, count=None):
         """Give the device buffers to write frames into: as many as the ring holds by default."""
         ring = self.receive_ring
-        room = min(len(ring.free), self.buffers - len(self.posted))
+        room = min(ring.room, self.buffers - len(self.posted))
         count = room if count is None else count
         for _ in range(count):
             place = self.receive_place + ring.free[-1] % self.buffers * self.buffer_size
@@ -175,7 +175,7 @@ class NetPair:
             frames.append((header, data[self.header_size:]))
         return frames
 
-    def receive(self, count, timeout=10.0):
+    def receive(self, count, timeout=None):
         """Wait for `count` frames: a list of (header, frame)."""
         frames, pending = [], []
 
@@ -191,13 +191,21 @@ class NetPair:
 
     def flush(self, marker=0x7FFFFFFF):
         """Send a frame and wait for it, past those that were on their way through the application
-        when the rings were stopped."""
+        when the rings were stopped. Returns those that came before it."""
         self.post()
         self.transmit_ring.take_used()
         self.send(frame(marker))
-        wait_until(lambda: marker in [number_of(data) for _, data in self.take([])],
-                   f"pair of ring {self.receive_ring.index}: a frame after a restart")
+        others, pending = [], []
+
+        def came():
+            frames = [data for _, data in self.take(pending)]
+            others.extend(data for data in frames if number_of(data) != marker)
+            self.post()
+            return marker in map(number_of, frames)
+
+        wait_until(came, f"pair of ring {self.receive_ring.index}: a frame after a restart")
         self.transmit_ring.take_used()
+        return others
 
     def echo(self, count=16, size=64, first=1, kick=True):
         """Send frames, wait until they are back, and compare."""

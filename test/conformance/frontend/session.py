@@ -5,8 +5,11 @@
 from collections import namedtuple
 
 from . import messages, net
+from .dirty import DirtyLog
+from .iommu import Iommu
 from .memory import GuestMemory
 from .messages import Feature, Protocol, Request, bit
+from .packed import PackedRing
 from .ring import SplitRing
 
 #: What a plain session negotiates of what is offered.
@@ -37,8 +40,14 @@ class Session:
         self.rings = []
         self.pairs = []
         self.bases = {}
+        self.log = None
+        self.iommu = None
+        self.extras = []
 
     def close(self):
+        for extra in reversed(self.extras):
+            extra.close()
+        self.extras = []
         self.connection.close()
         for ring in self.rings:
             ring.close()
@@ -99,24 +108,30 @@ class Session:
 
     def make_rings(self, region=None):
         """The rings and the driver's view of them; call after features are known."""
+        kind = PackedRing if self.has(Feature.RING_PACKED) else SplitRing
         for pair in range(self.pair_count):
-            receive, transmit = (SplitRing(self.memory, 2 * pair + side, self.ring_size, region)
-                                 for side in (0, 1))
+            receive, transmit = (kind(self.memory, 2 * pair + side, self.ring_size, region,
+                                      in_order=self.has(Feature.IN_ORDER)) for side in (0, 1))
             for ring in (receive, transmit):
                 ring.event_index = self.has(Feature.EVENT_IDX)
             self.rings += [receive, transmit]
             self.pairs.append(net.NetPair(self.memory, receive, transmit, self.header_size,
                                           self.has(Feature.MRG_RXBUF), self.buffer_size))
 
-    def address_step(self, ring, flags=0):
-        user = self.memory.user
+    def address_step(self, ring, flags=None, log_address=None):
+        """The ring's addresses: user addresses, or I/O virtual ones behind an IOMMU."""
+        user = self.memory.user if self.iommu is None else self.iommu.address
+        if log_address is None:
+            log_address = ring.used if self.iommu is None else self.iommu.address(ring.used)
+        flags = (1 if self.has(Feature.LOG_ALL) else 0) if flags is None else flags
         return Step(Request.SET_VRING_ADDR,
                     messages.address(ring.index, user(ring.descriptors), user(ring.used),
-                                     user(ring.avail), flags))
+                                     user(ring.avail), flags, log_address))
 
-    def ring_steps(self, ring, base=0):
+    def ring_steps(self, ring, base=None):
         """What starts one ring."""
         index = ring.index
+        base = ring.first_base if base is None else base
         return [
             Step(Request.SET_VRING_NUM, messages.state(index, ring.size)),
             Step(Request.SET_VRING_BASE, messages.state(index, base)),
@@ -140,7 +155,7 @@ class Session:
             else:
                 self.connection.must(*step)
 
-    def start_ring(self, ring, base=0):
+    def start_ring(self, ring, base=None):
         self.run(self.ring_steps(ring, base))
 
     def enable(self, rings=None, value=1):
@@ -162,7 +177,7 @@ class Session:
     def restart(self):
         """Start again from where stop() left off."""
         for ring in self.rings:
-            self.start_ring(ring, self.bases.get(ring.index, 0))
+            self.start_ring(ring, self.bases.get(ring.index))
         self.enable()
 
     def prepare(self):
@@ -171,7 +186,37 @@ class Session:
         self.set_features()
         self.share_memory()
         self.make_rings()
+        if self.has(Feature.ACCESS_PLATFORM):
+            self.iommu = Iommu(self)
+            self.extras.append(self.iommu)
+            for ring in self.rings:
+                ring.to_device = self.iommu.address
         return self
+
+    # Migration.
+
+    def set_log(self, log):
+        """Share a dirty log (or another one)."""
+        value = self.connection.ask(Request.SET_LOG_BASE, log.message, [log.fd]).u64
+        assert value == 0, f"SET_LOG_BASE was refused ({value:#x})"
+        if log not in self.extras:
+            self.extras.append(log)
+        self.log = log
+
+    def log_all(self, on, ring_flags=None):
+        """Switch logging on or off while rings run, as QEMU does."""
+        mask = bit(Feature.LOG_ALL)
+        self.features = self.features | mask if on else self.features & ~mask
+        self.set_features()
+        for ring in self.rings:
+            self.run([self.address_step(ring, ring_flags)])
+
+    def start_logging(self, log=None, **options):
+        """A log for all of guest memory, and all that makes the back-end write to it."""
+        log = log or DirtyLog(max(region.end for region in self.memory.regions))
+        self.set_log(log)
+        self.log_all(True, **options)
+        return log
 
     def start(self):
         self.prepare()
