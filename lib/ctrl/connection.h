@@ -33,4 +33,7 @@ void vhu_connection_check_broken(struct vhu_control *control);
  */
 void vhu_connection_end(struct vhu_port *port);
 
+/** Let every device do what it does now and then. */
+void vhu_connection_tick(struct vhu_control *control);
+
 #endif /* VHU_CTRL_CONNECTION_H */

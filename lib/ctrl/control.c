@@ -232,6 +232,17 @@ wait_unlocked(struct vhu_control *control, int timeout_ms)
 	vhu_control_lock();
 }
 
+static void
+tick(struct vhu_control *control)
+{
+	uint64_t now = vhu_now_ns();
+
+	if (now < control->next_tick_ns)
+		return;
+	control->next_tick_ns = now + VHU_CONTROL_TICK_NS;
+	vhu_connection_tick(control);
+}
+
 /* Everything of a step but the callbacks. Lock held, released while waiting. */
 static bool
 step(struct vhu_control *control, int timeout_ms)
@@ -254,6 +265,7 @@ step(struct vhu_control *control, int timeout_ms)
 		control->rings_broken = broken;
 		vhu_connection_check_broken(control);
 	}
+	tick(control);
 	vhu_connection_attend(control);
 	control->waiting = vhu_grace_step(&control->domain);
 	/* A continuation may have ended a connection. */

@@ -48,6 +48,7 @@ struct vhu_control {
 	/** continuations that wait for lcores, after the last step */
 	unsigned int waiting;
 	uint32_t rings_broken;           /**< vhu_rings_broken when last looked at */
+	uint64_t next_tick_ns;           /**< when devices do what they do now and then */
 	struct vhu_port *delivering;     /**< whose callback runs now, without the lock */
 	bool stepping;                   /**< somebody is in a step */
 	atomic_bool quit;                /**< stopper: sets; control thread: reads */
@@ -79,6 +80,9 @@ struct vhu_control *vhu_control_get(void);
 
 /** Longest wait of a step: so much later a broken ring is noticed at the latest. */
 #define VHU_CONTROL_WAIT_MS 50
+
+/** How often devices do what they do now and then, if the steps come that often. */
+#define VHU_CONTROL_TICK_NS UINT64_C(10000000)
 
 /**
  * One step, callbacks included: for the control loop. Takes the lock.

@@ -30,7 +30,8 @@ vhu_device_protocol_features(void)
 		VHU_BIT(VHU_PROTOCOL_NET_MTU) | VHU_BIT(VHU_PROTOCOL_CONFIG) |
 		VHU_BIT(VHU_PROTOCOL_RESET_DEVICE) | VHU_BIT(VHU_PROTOCOL_CONFIGURE_MEM_SLOTS) |
 		VHU_BIT(VHU_PROTOCOL_STATUS) | VHU_BIT(VHU_PROTOCOL_BACKEND_REQ) |
-		VHU_BIT(VHU_PROTOCOL_BACKEND_SEND_FD);
+		VHU_BIT(VHU_PROTOCOL_BACKEND_SEND_FD) |
+		VHU_BIT(VHU_PROTOCOL_LOG_SHMFD);
 }
 
 /* What this device can serve with the operations that it was given. */
@@ -45,6 +46,8 @@ offered_protocol_features(const struct vhu_device_config *config)
 		features &= ~VHU_BIT(VHU_PROTOCOL_NET_MTU);
 	if (config->loop == NULL)
 		features &= ~NEEDS_CHANNEL;
+	if (!(config->features & VHU_BIT(VHU_F_LOG_ALL)))
+		features &= ~VHU_BIT(VHU_PROTOCOL_LOG_SHMFD);
 	return features;
 }
 
@@ -90,6 +93,7 @@ vhu_device_new(const struct vhu_device_config *config)
 		return NULL;
 	}
 	device->map = device->empty;
+	device->log_fd = -1;
 	vhu_map_hold(device->empty);
 	init_rings(device);
 	return device;
@@ -157,6 +161,9 @@ leave_quiet(struct vhu_device *device, uint16_t unused)
 
 	(void)unused;
 	vhu_rings_stop(device);
+	if (device->log_fd >= 0)
+		close(device->log_fd);
+	device->log_fd = -1;
 	for (i = 0; i < device->config.ring_count; i++) {
 		struct vhu_device_ring *ring = &device->rings[i];
 
@@ -174,6 +181,8 @@ vhu_device_leave(struct vhu_device *device)
 
 	vhu_rings_park(device, bin);
 	bin->map = device->map;
+	bin->log = device->log;
+	device->log = NULL;
 	bin->then = leave_quiet;
 	device->map = device->empty;
 	vhu_map_hold(device->empty);
@@ -218,6 +227,12 @@ vhu_device_check_broken(struct vhu_device *device)
 		vhu_bin_retire(bin, ring);
 	}
 	vhu_device_pending_down(device);
+}
+
+void
+vhu_device_tick(struct vhu_device *device)
+{
+	vhu_log_signal(device);
 }
 
 void

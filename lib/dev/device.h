@@ -145,6 +145,9 @@ void vhu_device_free(struct vhu_device *device);
 /** Look for rings that lcores broke: log, descriptor, event. For when vhu_rings_broken moved. */
 void vhu_device_check_broken(struct vhu_device *device);
 
+/** What a device does now and then: to be called some 20 to 100 times a second. */
+void vhu_device_tick(struct vhu_device *device);
+
 /** For information. */
 uint64_t vhu_device_features(const struct vhu_device *device);
 uint64_t vhu_device_negotiated_protocol_features(const struct vhu_device *device);

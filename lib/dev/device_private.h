@@ -22,6 +22,7 @@
 
 #include "dev/channel.h"
 #include "dev/device.h"
+#include "mem/dirty.h"
 
 struct vhu_bin;
 
@@ -29,6 +30,7 @@ struct vhu_bin;
 struct vhu_published {
 	struct vhu_snapshot snapshot; /**< first: its address is what lcores get */
 	struct vhu_published *next;   /**< in a bin */
+	struct vhu_dirty *log;        /**< the same log, one reference; or NULL */
 };
 
 /** The control side of one ring. */
@@ -65,6 +67,8 @@ struct vhu_bin {
 	struct vhu_device *device;
 	struct vhu_published *published; /**< list of snapshots */
 	struct vhu_map *map;             /**< one reference to drop, or NULL */
+	/** one reference to drop, or NULL; what only it has goes into the device's log before */
+	struct vhu_dirty *log;
 	int fd;                          /**< to close, or -1 */
 	uint16_t ring;                   /**< for then() */
 	bool allocated;                  /**< by vhu_bin_new(): to be freed */
@@ -89,6 +93,12 @@ struct vhu_device {
 
 	struct vhu_map *map;             /**< one reference; never NULL */
 	struct vhu_map *empty;           /**< the map without regions, for fresh connections */
+	/**
+	 * Where written pages are marked while LOG_ALL is acknowledged; one reference. Until the
+	 * front-end sends a log it is one of our own; NULL only without LOG_ALL.
+	 */
+	struct vhu_dirty *log;
+	int log_fd;                      /**< signalled after pages were marked; owned, -1: none */
 	struct vhu_device_ring *rings;   /**< config.ring_count */
 	struct vhu_reader **readers;     /**< of all rings */
 
@@ -215,6 +225,17 @@ vhu_handler vhu_on_set_vring_num, vhu_on_set_vring_addr, vhu_on_set_vring_base,
 /* on_stop.c */
 vhu_handler vhu_on_get_vring_base, vhu_on_set_vring_enable, vhu_on_reset_owner,
 	vhu_on_reset_device;
+/* on_log.c */
+vhu_handler vhu_on_set_log_base, vhu_on_set_log_fd;
+/**
+ * Begin or end logging as @p features say, before they become the device's: a log of our own if
+ * there is none yet. @return false if out of memory: nothing has changed.
+ */
+bool vhu_log_prepare(struct vhu_device *device, uint64_t features);
+/** Drop a log of our own that is not needed with the device's features. */
+void vhu_log_tidy(struct vhu_device *device);
+/** Signal the front-end's log descriptor if pages were marked since the last time. */
+void vhu_log_signal(struct vhu_device *device);
 /* on_config.c */
 vhu_handler vhu_on_get_config, vhu_on_set_config, vhu_on_net_set_mtu;
 

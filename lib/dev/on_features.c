@@ -51,6 +51,29 @@ enable_all(struct vhu_device *device)
 	}
 }
 
+/* Go on with new snapshots where rings run. Those without one were broken by an lcore. */
+static void
+change_running(struct vhu_device *device, struct vhu_bin *bin)
+{
+	unsigned int i;
+
+	for (i = 0; i < device->config.ring_count; i++) {
+		struct vhu_device_ring *ring = &device->rings[i];
+
+		if (!ring->enabled)
+			continue;
+		vhu_ring_swap(ring, ring->next, bin);
+		ring->next = NULL;
+	}
+}
+
+static void
+features_settled(struct vhu_device *device, uint16_t unused)
+{
+	(void)unused;
+	vhu_device_settle(device, vhu_accept());
+}
+
 struct vhu_verdict
 vhu_on_set_features(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
 {
@@ -58,21 +81,36 @@ vhu_on_set_features(struct vhu_device *device, struct vhu_message *m, struct vhu
 	struct vhu_verdict verdict = check_features(device, features);
 	/* Without protocol features there is no message to enable a ring: they all are at once. */
 	bool enable = !(features & VHU_BIT(VHU_F_PROTOCOL_FEATURES));
+	bool changes = features != old;
+	struct vhu_bin *bin = vhu_bin_own(device);
 
 	(void)reply;
 	if (verdict.severity != VHU_ACCEPT)
 		return verdict;
+	if (!vhu_log_prepare(device, features))
+		return vhu_refuse(VHU_REFUSE, "out of memory for a dirty log");
 	device->features = features;
-	if (enable)
+	if (changes)
+		verdict = vhu_rings_build(device, device->map, false);
+	if (enable && verdict.severity == VHU_ACCEPT)
 		verdict = vhu_rings_build(device, device->map, true);
-	if (verdict.severity != VHU_ACCEPT) {
+	if (verdict.severity != VHU_ACCEPT)
 		device->features = old;
+	vhu_log_tidy(device);
+	if (verdict.severity != VHU_ACCEPT)
 		return verdict;
-	}
+	if (changes)
+		change_running(device, bin);
 	if (features != old)
 		vhu_device_tell(device, VHU_EVENT_FEATURES, features);
 	if (enable)
 		enable_all(device);
+	if (bin->published == NULL)
+		return verdict;
+	/* Only when no burst goes by the old features any more is it true that they changed. */
+	vhu_device_defer(device);
+	bin->then = features_settled;
+	vhu_bin_retire(bin, NULL);
 	return verdict;
 }
 

@@ -50,6 +50,36 @@ vhu_on_set_vring_num(struct vhu_device *device, struct vhu_message *m, struct vh
 	return vhu_accept();
 }
 
+static void
+address_settled(struct vhu_device *device, uint16_t unused)
+{
+	(void)unused;
+	vhu_device_settle(device, vhu_accept());
+}
+
+/* A running ring begins or ends to note its own writes; answered when every burst does so. */
+static struct vhu_verdict
+change_address(struct vhu_device *device, struct vhu_device_ring *ring,
+	const struct vhu_wire_vring_addr *address)
+{
+	struct vhu_wire_vring_addr old = ring->address;
+	struct vhu_bin *bin = vhu_bin_own(device);
+	struct vhu_published *next;
+	struct vhu_verdict verdict;
+
+	ring->address = *address;
+	next = vhu_ring_build(device, ring, device->map, &verdict);
+	if (next == NULL) {
+		ring->address = old;
+		return verdict;
+	}
+	vhu_device_defer(device);
+	vhu_ring_swap(ring, next, bin);
+	bin->then = address_settled;
+	vhu_bin_retire(bin, ring);
+	return verdict;
+}
+
 struct vhu_verdict
 vhu_on_set_vring_addr(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
 {
@@ -67,6 +97,10 @@ vhu_on_set_vring_addr(struct vhu_device *device, struct vhu_message *m, struct v
 			      address->avail != ring->address.avail ||
 			      address->used != ring->address.used))
 		return refuse_started(ring);
+	if (ring->published != NULL && (device->features & VHU_BIT(VHU_F_LOG_ALL)) &&
+	    (address->flags != ring->address.flags ||
+	     address->log_guest_address != ring->address.log_guest_address))
+		return change_address(device, ring, address);
 	ring->address = *address;
 	ring->addressed = true;
 	return vhu_accept();

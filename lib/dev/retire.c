@@ -2,6 +2,7 @@
  * Copyright (c) 2026 The vhu founders
  */
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -139,6 +140,21 @@ vhu_bin_discard(struct vhu_bin *bin)
 		free(bin);
 }
 
+/* Nobody marks pages in this log any more. */
+static void
+retire_log(struct vhu_device *device, struct vhu_dirty *log)
+{
+	uint64_t beyond = atomic_load_explicit(&log->state->beyond, memory_order_relaxed);
+
+	if (log->own && device->log != NULL)
+		vhu_dirty_merge(device->log, log);
+	else if (beyond != 0)
+		vhu_log(VHU_LOG_WARNING, device->name, VHU_LOG_NO_RING,
+			"%" PRIu64 " writes to pages outside the dirty log could not be marked",
+			beyond);
+	vhu_dirty_drop(log);
+}
+
 /* The grace period is over: nobody can be using what is in the bin. */
 static void
 empty_bin(void *argument)
@@ -154,6 +170,8 @@ empty_bin(void *argument)
 	}
 	if (bin.map != NULL)
 		vhu_device_drop_map(bin.device, bin.map);
+	if (bin.log != NULL)
+		retire_log(bin.device, bin.log);
 	if (bin.fd >= 0)
 		close(bin.fd);
 	if (bin.then != NULL)

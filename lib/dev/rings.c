@@ -74,6 +74,12 @@ vhu_ring_build(struct vhu_device *device, const struct vhu_device_ring *ring, st
 		.features = device->features,
 		.body = "",
 	};
+	if (device->features & VHU_BIT(VHU_F_LOG_ALL)) {
+		published->log = device->log;
+		published->snapshot.dirty = device->log;
+		published->snapshot.dirty_ring = ring->address.flags & VHU_VRING_LOG;
+		published->snapshot.used_guest_address = ring->address.log_guest_address;
+	}
 	*verdict = vhu_ring_resolve(ring, map, &published->snapshot);
 	if (verdict->severity == VHU_ACCEPT) {
 		rc = device->config.ops->specialise(device->config.owner, ring->index,
@@ -88,6 +94,8 @@ vhu_ring_build(struct vhu_device *device, const struct vhu_device_ring *ring, st
 		return NULL;
 	}
 	vhu_map_hold(map);
+	if (published->log != NULL)
+		published->log->references++;
 	return published;
 }
 
@@ -96,6 +104,7 @@ vhu_published_free(struct vhu_device *device, struct vhu_published *published)
 {
 	struct vhu_map *map = published->snapshot.held_map;
 
+	vhu_dirty_drop(published->log);
 	free(published);
 	vhu_device_drop_map(device, map);
 }

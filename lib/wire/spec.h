@@ -34,6 +34,8 @@
 /** In the u64 of SET_VRING_KICK, CALL and ERR: ring index, and "no descriptor comes with this". */
 #define VHU_VRING_INDEX_MASK 0xffu
 #define VHU_VRING_NOFD       0x100u
+/** vhu_wire_vring_addr.flags: writes to the ring itself are logged, too (VHOST_VRING_F_LOG). */
+#define VHU_VRING_LOG        0x1u
 
 /** Virtio feature bit that announces protocol features; VHOST_F_LOG_ALL is bit 26. */
 #define VHU_F_LOG_ALL           26

@@ -33,6 +33,7 @@
 #define RIG_USER UINT64_C(0x7f0000000000)
 #define RIG_FEATURES (VHU_BIT(VIRTIO_F_VERSION_1) | VHU_BIT(VIRTIO_NET_F_MRG_RXBUF))
 #define RIG_PROTOCOL VHU_BIT(VHU_F_PROTOCOL_FEATURES)
+#define RIG_OFFER (RIG_FEATURES | VHU_BIT(VHU_F_LOG_ALL))
 
 struct rig {
 	struct vhu_device *device;
@@ -200,7 +201,7 @@ rig_new_device(void)
 		.name = "rig",
 		.ops = &rig.ops,
 		.owner = &rig,
-		.features = rig.features != 0 ? rig.features : RIG_FEATURES,
+		.features = rig.features != 0 ? rig.features : RIG_OFFER,
 		.protocol_features = UINT64_MAX,
 		.ring_count = RIG_RINGS,
 		.queue_num = RIG_RINGS / 2,

@@ -25,7 +25,7 @@ message_with_a_reply_of_its_own_gets_just_that(void **state)
 	assert_int_equal(rig.replies, 1);
 	rig_send(VHU_GET_FEATURES, 0, NULL, 0, NULL, 0);
 	assert_int_equal(rig.replies, 2);
-	assert_int_equal(rig.reply.payload.u64, RIG_FEATURES | RIG_PROTOCOL);
+	assert_int_equal(rig.reply.payload.u64, RIG_OFFER | RIG_PROTOCOL);
 }
 
 static void
@@ -55,7 +55,7 @@ unknown_request_is_refused_and_told(void **state)
 	assert_int_equal(rig.reply.request, 1000);
 	assert_int_equal(rig.reply.payload.u64, 1);
 	assert_string_equal(rig.told, "refused=3e8; ");
-	assert_int_equal(rig_ask(VHU_GET_FEATURES, NULL, 0, -1), RIG_FEATURES | RIG_PROTOCOL);
+	assert_int_equal(rig_ask(VHU_GET_FEATURES, NULL, 0, -1), RIG_OFFER | RIG_PROTOCOL);
 }
 
 /* Whatever is not served must say so: a front-end acts upon an acknowledgement. */
@@ -65,8 +65,7 @@ what_is_not_served_is_never_acknowledged(void **state)
 	static const struct {
 		uint32_t request, size, fds;
 	} messages[] = {
-		{ VHU_SET_LOG_BASE, 16, 0 }, { VHU_SET_LOG_FD, 0, 1 },
-		{ VHU_SEND_RARP, 8, 0 },
+		{ VHU_SET_LOG_BASE, 16, 0 }, { VHU_SEND_RARP, 8, 0 },
 		{ VHU_IOTLB_MSG, 32, 0 }, { VHU_SET_VRING_ENDIAN, 8, 0 },
 		{ VHU_CLOSE_CRYPTO_SESSION, 8, 0 }, { VHU_POSTCOPY_LISTEN, 0, 0 },
 		{ VHU_POSTCOPY_END, 0, 0 }, { VHU_SET_INFLIGHT_FD, 24, 1 },
