@@ -44,6 +44,7 @@ enum vhu_broken {
 	VHU_BROKEN_DIRECTION,     /**< readable where writable is needed, or the reverse */
 	VHU_BROKEN_INDIRECT,      /**< malformed, nested or unnegotiated indirect table */
 	VHU_BROKEN_MEMORY,        /**< the front-end removed memory that the ring lives in */
+	VHU_BROKEN_REUSED,        /**< a buffer was made available again before it was used */
 	VHU_BROKENS               /**< not a reason: how many there are */
 };
 

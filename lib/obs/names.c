@@ -27,6 +27,7 @@ static const char *const brokens[VHU_BROKENS] = {
 	[VHU_BROKEN_DIRECTION] = "descriptor of the wrong direction",
 	[VHU_BROKEN_INDIRECT] = "malformed, nested or unnegotiated indirect table",
 	[VHU_BROKEN_MEMORY] = "memory of the ring was removed",
+	[VHU_BROKEN_REUSED] = "buffer made available again before it was used",
 };
 
 static const char *const events[VHU_EVENT_TYPES] = {

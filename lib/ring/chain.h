@@ -88,6 +88,10 @@ void vhu_used_write(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 void vhu_used_publish(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	struct vhu_walk old);
 
+/** vhu_used_publish() without the notification. */
+void vhu_used_show(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	struct vhu_walk old);
+
 /**
  * Notify the guest of everything used since @p old if it asked for that; for those who publish and
  * notify at different times. vhu_used_publish() does it too.
@@ -110,6 +114,9 @@ void vhu_ring_begin(struct vhu_ring *ring, const struct vhu_snapshot *snapshot);
  * @return true if kicks are wanted and chains wait already (sleeping would lose them).
  */
 bool vhu_ring_want_kicks(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, bool wanted);
+
+/** Does a chain wait? Looks at the guest's memory. */
+bool vhu_ring_any_waiting(const struct vhu_ring *ring, const struct vhu_snapshot *snapshot);
 
 /** How many chains or descriptors wait; an upper bound, for information. */
 uint16_t vhu_ring_waiting(const struct vhu_ring *ring, const struct vhu_snapshot *snapshot);

@@ -31,6 +31,17 @@ add_indirect(const struct vhu_chain_build *build, struct vhu_descriptor table, u
 	return found;
 }
 
+enum vhu_found
+vhu_packed_add(const struct vhu_chain_build *build, struct vhu_descriptor d, uint32_t at)
+{
+	build->chain->id = vhu_packed_id(d);
+	build->chain->slots++;
+	if (vhu_packed_flags(d) & VRING_DESC_F_INDIRECT)
+		return add_indirect(build, d, at);
+	return vhu_chain_add(build, d.address, vhu_descriptor_length(d),
+		vhu_packed_flags(d) & VRING_DESC_F_WRITE, at);
+}
+
 /*
  * The descriptors behind the first were written before its flags, so nobody looks at whose they
  * are. @param room  descriptors that may belong to the chain.
@@ -39,20 +50,12 @@ static enum vhu_found
 add_chain(const struct vhu_chain_build *build, struct vhu_descriptor d, uint16_t index,
 	uint16_t room)
 {
-	struct vhu_chain *chain = build->chain;
-
 	for (;;) {
-		enum vhu_found found;
+		enum vhu_found found = vhu_packed_add(build, d, index);
 
-		chain->id = vhu_packed_id(d);
-		chain->slots++;
-		if (vhu_packed_flags(d) & VRING_DESC_F_INDIRECT)
-			return add_indirect(build, d, index);
-		found = vhu_chain_add(build, d.address, vhu_descriptor_length(d),
-			vhu_packed_flags(d) & VRING_DESC_F_WRITE, index);
 		if (found != VHU_FOUND_CHAIN || !(vhu_packed_flags(d) & VRING_DESC_F_NEXT))
 			return found;
-		if (chain->slots == room)
+		if (build->chain->slots == room)
 			return vhu_chain_broken(build, VHU_BROKEN_LOOP, index);
 		index = index + 1 == build->snapshot->size ? 0 : (uint16_t)(index + 1);
 		d = vhu_packed_load(build->snapshot, index);

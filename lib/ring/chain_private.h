@@ -48,6 +48,12 @@ enum vhu_found vhu_chain_check_table(const struct vhu_chain_build *build, uint64
 enum vhu_found vhu_chain_load(const struct vhu_chain_build *build, uint64_t table,
 	uint32_t index, struct vhu_descriptor *descriptor);
 
+/** The segments of the chain that begins at this descriptor of a split ring. */
+enum vhu_found vhu_split_add(const struct vhu_chain_build *build, uint32_t head);
+/** One descriptor of a packed ring that is not the ring's any more. Its length and flags too. */
+enum vhu_found vhu_packed_add(const struct vhu_chain_build *build, struct vhu_descriptor d,
+	uint32_t at);
+
 /** vhu_chain_look() for each format; @p build->chain is all 0. */
 enum vhu_found vhu_split_look(const struct vhu_chain_build *build, struct vhu_walk *walk);
 enum vhu_found vhu_packed_look(const struct vhu_chain_build *build, struct vhu_walk *walk);

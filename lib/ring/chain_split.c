@@ -41,8 +41,8 @@ add_indirect(const struct vhu_chain_build *build, struct vhu_descriptor table, u
 	return vhu_chain_broken(build, VHU_BROKEN_LOOP, at);
 }
 
-static enum vhu_found
-add_chain(const struct vhu_chain_build *build, uint32_t head)
+enum vhu_found
+vhu_split_add(const struct vhu_chain_build *build, uint32_t head)
 {
 	const struct vhu_snapshot *snapshot = build->snapshot;
 	uint32_t index = head, steps;
@@ -78,7 +78,7 @@ vhu_split_look(const struct vhu_chain_build *build, struct vhu_walk *walk)
 		return vhu_chain_broken(build, VHU_BROKEN_HEAD, head);
 	build->chain->id = head;
 	build->chain->slots = 1;
-	found = add_chain(build, head);
+	found = vhu_split_add(build, head);
 	if (found == VHU_FOUND_CHAIN)
 		walk->next++;
 	return found;

@@ -46,8 +46,8 @@ ask_packed(const struct vhu_ring *ring, const struct vhu_snapshot *snapshot, boo
 	__atomic_store_n((event_word_t *)snapshot->device_event, word, __ATOMIC_RELAXED);
 }
 
-static bool
-any_available(const struct vhu_ring *ring, const struct vhu_snapshot *snapshot)
+bool
+vhu_ring_any_waiting(const struct vhu_ring *ring, const struct vhu_snapshot *snapshot)
 {
 	struct vhu_descriptor d;
 
@@ -71,7 +71,7 @@ vhu_ring_want_kicks(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, 
 	 * event. Either it sees that we want kicks, or we see its chain here.
 	 */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return any_available(ring, snapshot);
+	return vhu_ring_any_waiting(ring, snapshot);
 }
 
 uint16_t
@@ -103,7 +103,7 @@ split_wanted(const struct vhu_ring *ring, const struct vhu_snapshot *snapshot, u
 	uint16_t event;
 
 	if (vhu_snapshot_has(snapshot, VIRTIO_F_NOTIFY_ON_EMPTY) &&
-	    ring->next_used == ring->next_avail && !any_available(ring, snapshot))
+	    ring->next_used == ring->next_avail && !vhu_ring_any_waiting(ring, snapshot))
 		return true;
 	if (!vhu_snapshot_has(snapshot, VIRTIO_RING_F_EVENT_IDX))
 		return !(vhu_guest_load16(&snapshot->avail->flags) & VRING_AVAIL_F_NO_INTERRUPT);

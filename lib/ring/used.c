@@ -45,7 +45,7 @@ vhu_used_write(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 }
 
 void
-vhu_used_publish(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, struct vhu_walk old)
+vhu_used_show(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, struct vhu_walk old)
 {
 	if (old.next == ring->next_used && old.wrap == ring->used_wrap)
 		return;
@@ -58,6 +58,14 @@ vhu_used_publish(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, str
 			__ATOMIC_RELEASE);
 		ring->held = false;
 	}
+}
+
+void
+vhu_used_publish(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, struct vhu_walk old)
+{
+	if (old.next == ring->next_used && old.wrap == ring->used_wrap)
+		return;
+	vhu_used_show(ring, snapshot, old);
 	/*
 	 * Without a call descriptor the guest polls: neither fence nor look at its flags is needed.
 	 */

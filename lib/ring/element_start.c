@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#include <string.h>
+
+#include "ring/chain_private.h"
+#include "ring/element_private.h"
+
+/* Memory of a queue, in pieces that need less and less alignment. */
+struct layout {
+	struct vhu_element_slot *slots;
+	struct vhu_inflight_chain *again;
+	struct vhu_inflight_copy *copies;
+	uint16_t *order;
+	uint16_t *filled;
+	uint16_t *free_next;
+};
+
+size_t
+vhu_element_queue_memory(uint16_t size)
+{
+	struct layout *l;
+
+	return size * (sizeof(*l->slots) + sizeof(*l->again) + sizeof(*l->copies) +
+		sizeof(*l->order) + sizeof(*l->filled) + sizeof(*l->free_next));
+}
+
+void
+vhu_element_queue_init(struct vhu_element_queue *queue)
+{
+	memset(queue, 0, sizeof(*queue));
+	vhu_ring_init(&queue->ring);
+}
+
+static void
+lay_out(struct vhu_element_queue *queue, void *memory, uint16_t size)
+{
+	memset(memory, 0, vhu_element_queue_memory(size));
+	queue->slots = memory;
+	queue->again = (struct vhu_inflight_chain *)&queue->slots[size];
+	queue->copies = (struct vhu_inflight_copy *)&queue->again[size];
+	queue->order = (uint16_t *)&queue->copies[size];
+	queue->filled = &queue->order[size];
+	queue->free.next = &queue->filled[size];
+	/* VHU_ELEMENT_GAP */
+	memset(queue->filled, 0xff, size * sizeof(queue->filled[0]));
+}
+
+static void
+recover(struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot, uint16_t capacity,
+	struct vhu_walk *avail, struct vhu_walk *used)
+{
+	struct vhu_inflight_state state = {
+		.next_used = used->next,
+		.used_wrap = used->wrap,
+		.chains = queue->again,
+		.copies = queue->copies,
+		.free = queue->free,
+	};
+
+	if (snapshot->format == VHU_PACKED)
+		vhu_inflight_packed_recover(snapshot->inflight, queue->size, capacity,
+			snapshot->packed, &state);
+	else
+		vhu_inflight_split_recover(snapshot->inflight, queue->size, capacity, &state);
+	queue->again_count = state.count;
+	queue->counter = state.counter;
+	queue->free = state.free;
+	*avail = (struct vhu_walk){ state.next_avail, state.avail_wrap };
+	*used = (struct vhu_walk){ state.next_used, state.used_wrap };
+}
+
+void
+vhu_element_queue_start(struct vhu_element_queue *queue, void *memory,
+	const struct vhu_snapshot *snapshot, uint16_t capacity, struct vhu_walk *avail,
+	struct vhu_walk *used)
+{
+	queue->size = snapshot->size;
+	lay_out(queue, memory, snapshot->size);
+	queue->in_flight = 0;
+	queue->in_flight_slots = 0;
+	queue->taken = 0;
+	queue->oldest = 0;
+	queue->fill = 0;
+	queue->fill_end = 0;
+	queue->silent = 0;
+	queue->batch_head = 0;
+	queue->counter = 0;
+	queue->again_next = 0;
+	queue->again_count = 0;
+	if (snapshot->inflight != NULL)
+		recover(queue, snapshot, capacity, avail, used);
+	queue->notified = *used;
+}
