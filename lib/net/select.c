@@ -71,7 +71,7 @@ best_body(void)
 static uint8_t
 header_size(uint64_t features)
 {
-	if (features & VHU_BIT(VIRTIO_NET_F_HASH_REPORT))
+	if (features & VHU_BIT(VHU_NET_F_HASH_REPORT))
 		return sizeof(struct virtio_net_hdr_v1_hash);
 	if (features & (VHU_BIT(VIRTIO_F_VERSION_1) | VHU_BIT(VIRTIO_NET_F_MRG_RXBUF)))
 		return sizeof(struct virtio_net_hdr_mrg_rxbuf);

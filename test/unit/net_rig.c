@@ -46,8 +46,9 @@ map_region(void)
 	return all + PAGE;
 }
 
-struct rig *
-rig_new(uint16_t index, uint64_t features)
+/* Two regions and a queue; no ring yet. */
+static struct rig *
+rig_base(uint16_t index)
 {
 	struct rig *rig = calloc(1, sizeof(*rig));
 	struct vhu_rx_options options = { .mempool = pool, .port_id = 7 };
@@ -55,31 +56,84 @@ rig_new(uint16_t index, uint64_t features)
 
 	assert_non_null(rig);
 	rig->pool = pool;
-	rig->map = calloc(1, sizeof(*rig->map) + 2 * sizeof(rig->map->extents[0]));
+	rig->map = calloc(1, sizeof(*rig->map) + 4 * sizeof(rig->map->extents[0]));
 	rig->map->generation = 1;
 	rig->map->count = 2;
+	rig->map->by_host = &rig->map->extents[2];
 	/* The second comes first on the host: neighbours for the guest, not for us. */
 	for (i = 0; i < 2; i++) {
 		rig->region[i] = map_region();
 		rig->map->extents[i] = (struct vhu_extent){ RIG_BASE + i * RIG_REGION, RIG_REGION,
 			(uintptr_t)rig->region[i] - (RIG_BASE + i * RIG_REGION) };
 	}
-	rig->descriptors = (struct vring_desc *)(rig->region[0] + DESCRIPTORS_AT);
-	rig->avail = (struct vring_avail *)(rig->region[0] + AVAIL_AT);
-	rig->used = (struct vring_used *)(rig->region[0] + USED_AT);
+	for (i = 0; i < 2; i++) {
+		unsigned int lower = rig->region[0] < rig->region[1] ? i : 1 - i;
+		struct vhu_extent extent = rig->map->extents[lower];
+
+		rig->map->by_host[i] = (struct vhu_extent){ extent.start + extent.delta,
+			extent.size, -extent.delta };
+	}
 	rig->call_fd = eventfd(0, EFD_NONBLOCK);
 	rig->queue = vhu_queue_new(NULL, index);
 	assert_non_null(rig->queue);
 	if (vhu_ring_receives(index))
 		assert_int_equal(vhu_rx_queue_setup(rig->queue, &options), 0);
+	return rig;
+}
+
+struct rig *
+rig_new(uint16_t index, uint64_t features)
+{
+	struct rig *rig = rig_base(index);
+
+	rig->descriptors = (struct vring_desc *)(rig->region[0] + DESCRIPTORS_AT);
+	rig->avail = (struct vring_avail *)(rig->region[0] + AVAIL_AT);
+	rig->used = (struct vring_used *)(rig->region[0] + USED_AT);
 	rig->snapshot = (struct vhu_snapshot){
 		.descriptors = rig->descriptors, .avail = rig->avail, .used = rig->used,
 		.space.map = rig->map, .size = RIG_SIZE, .call_fd = rig->call_fd,
+		.in_order = features >> VHU_F_IN_ORDER & 1,
 		.features = features | VHU_BIT(VIRTIO_F_VERSION_1),
 	};
 	assert_int_equal(vhu_net_specialise(rig->queue, &rig->snapshot), 0);
 	rig_start_at(rig, 0);
 	return rig;
+}
+
+struct rig *
+rig_new_packed(uint16_t index, uint64_t features, uint16_t size)
+{
+	struct rig *rig = rig_base(index);
+
+	assert_in_range(size, 1, RIG_SIZE);
+	rig->packed = (struct vring_packed_desc *)(rig->region[0] + DESCRIPTORS_AT);
+	rig->driver_event = (struct vring_packed_desc_event *)(rig->region[0] + AVAIL_AT);
+	rig->device_event = (struct vring_packed_desc_event *)(rig->region[0] + USED_AT);
+	rig->snapshot = (struct vhu_snapshot){
+		.packed = rig->packed, .driver_event = rig->driver_event,
+		.device_event = rig->device_event, .format = VHU_PACKED,
+		.space.map = rig->map, .size = size, .call_fd = rig->call_fd,
+		.in_order = features >> VHU_F_IN_ORDER & 1,
+		.features = features | VHU_BIT(VIRTIO_F_VERSION_1) | VHU_BIT(VIRTIO_F_RING_PACKED),
+	};
+	assert_int_equal(vhu_net_specialise(rig->queue, &rig->snapshot), 0);
+	rig_start_packed_at(rig, 0, true, 0, true);
+	return rig;
+}
+
+void
+rig_start_packed_at(struct rig *rig, uint16_t avail, bool avail_wrap, uint16_t used,
+	bool used_wrap)
+{
+	struct vhu_ring *ring = vhu_queue_ring(rig->queue);
+
+	rig->filled = avail;
+	rig->filled_wrap = avail_wrap;
+	rig->reaped = used;
+	rig->reaped_wrap = used_wrap;
+	vhu_ring_reset(ring, avail, used);
+	vhu_ring_set_wraps(ring, avail_wrap, used_wrap);
+	atomic_store(&ring->reader.snapshot, &rig->snapshot);
 }
 
 void
@@ -137,6 +191,73 @@ rig_buffer(struct rig *rig, uint16_t index, uint32_t size, uint16_t flags)
 {
 	rig_descriptor(rig, index, rig_slot(index), size, flags, 0);
 	rig_available(rig, index);
+}
+
+void
+rig_chain(struct rig *rig, uint16_t id, const struct rig_piece *pieces, unsigned int count)
+{
+	struct vring_packed_desc *first = &rig->packed[rig->filled];
+	uint16_t first_flags = 0;
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		struct vring_packed_desc *d = &rig->packed[rig->filled];
+		uint32_t flags = pieces[i].flags | (i + 1 < count ? VRING_DESC_F_NEXT : 0) |
+			(rig->filled_wrap ? VHU_PACKED_AVAIL : VHU_PACKED_USED);
+
+		d->addr = pieces[i].address;
+		d->len = pieces[i].size;
+		d->id = id;
+		if (i == 0)
+			first_flags = (uint16_t)flags;
+		else
+			d->flags = (uint16_t)flags;
+		vhu_packed_advance(&rig->filled, &rig->filled_wrap, 1, rig->snapshot.size);
+	}
+	__atomic_store_n(&first->flags, first_flags, __ATOMIC_RELEASE);
+}
+
+void
+rig_put(struct rig *rig, uint16_t id, uint32_t size, uint16_t flags)
+{
+	rig_chain(rig, id, &(struct rig_piece){ rig_slot(id), size, flags }, 1);
+}
+
+void
+rig_put_frame(struct rig *rig, uint16_t id, uint32_t frame_size)
+{
+	uint8_t *host = rig_host(rig, rig_slot(id));
+
+	memset(host, 0, HEADER);
+	rig_pattern(host + HEADER, frame_size, id);
+	rig_put(rig, id, HEADER + frame_size, 0);
+}
+
+bool
+rig_reap(struct rig *rig, uint16_t slots, uint16_t *id, uint32_t *length)
+{
+	const struct vring_packed_desc *d = &rig->packed[rig->reaped];
+	uint16_t flags = __atomic_load_n(&d->flags, __ATOMIC_ACQUIRE);
+	bool avail = flags & VHU_PACKED_AVAIL, used = flags & VHU_PACKED_USED;
+
+	if (avail != used || used != rig->reaped_wrap)
+		return false;
+	*id = d->id;
+	*length = d->len;
+	assert_int_equal((flags & VRING_DESC_F_WRITE) != 0, *length != 0);
+	vhu_packed_advance(&rig->reaped, &rig->reaped_wrap, slots, rig->snapshot.size);
+	return true;
+}
+
+void
+rig_expect_used(struct rig *rig, uint16_t slots, uint16_t id, uint32_t length)
+{
+	uint32_t used_length;
+	uint16_t used_id;
+
+	assert_true(rig_reap(rig, slots, &used_id, &used_length));
+	assert_int_equal(used_id, id);
+	assert_int_equal(used_length, length);
 }
 
 void

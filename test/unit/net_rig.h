@@ -7,11 +7,12 @@
 
 /**
  * @file
- * A guest in the test's own memory: one split ring, buffers, and a queue of lib/net that serves it.
+ * A guest in the test's own memory: one ring, buffers, and a queue of lib/net that serves it.
  *
  * Guest memory is two regions with neighbouring guest addresses whose mappings are far apart, each
  * between inaccessible pages: a byte outside a region ends the test. The ring and most buffers
- * lie in the first. Buffers are RIG_SLOT bytes apart; slot 0 begins behind the ring.
+ * lie in the first. Buffers are RIG_SLOT bytes apart; slot 0 begins behind the ring. The ring is
+ * split (rig_new) or packed (rig_new_packed); what follows is for one of them where it says so.
  */
 
 #include <setjmp.h>
@@ -23,6 +24,7 @@
 #include <vhu_net.h>
 
 #include "net/queue.h"
+#include "ring/packed.h"
 #include "ring/split.h"
 #include "wire/spec.h"
 
@@ -39,7 +41,12 @@ struct rig {
 	struct vring_desc *descriptors;
 	struct vring_avail *avail;
 	struct vring_used *used;
-	uint16_t filled;          /* avail->idx as the driver means it */
+	uint16_t filled;          /* avail->idx as the driver means it; packed: next descriptor */
+	bool filled_wrap;         /* packed: the driver's wrap counter there */
+	uint16_t reaped;          /* packed: where the driver looks for used descriptors */
+	bool reaped_wrap;
+	struct vring_packed_desc *packed;
+	struct vring_packed_desc_event *driver_event, *device_event;
 	int call_fd;
 	struct rte_mempool *pool;
 };
@@ -63,6 +70,35 @@ void rig_descriptor(struct rig *rig, uint16_t index, uint64_t address, uint32_t 
 void rig_available(struct rig *rig, uint16_t head);
 /* One buffer of one descriptor: descriptor and slot of the same number. */
 void rig_buffer(struct rig *rig, uint16_t index, uint32_t size, uint16_t flags);
+
+/*
+ * The same with a packed ring of @p size descriptors (at most RIG_SIZE). @p features beyond
+ * VERSION_1 and RING_PACKED.
+ */
+struct rig *rig_new_packed(uint16_t index, uint64_t features, uint16_t size);
+/* Packed: restart at positions, as after SET_VRING_BASE. */
+void rig_start_packed_at(struct rig *rig, uint16_t avail, bool avail_wrap, uint16_t used,
+	bool used_wrap);
+
+/* A descriptor of a packed ring to be made available. */
+struct rig_piece {
+	uint64_t address;
+	uint32_t size;
+	uint16_t flags;           /* NEXT is added where it belongs */
+};
+/* Packed: make a chain available, its first descriptor last. */
+void rig_chain(struct rig *rig, uint16_t id, const struct rig_piece *pieces, unsigned int count);
+/* Packed: one buffer of one descriptor: id and slot of the same number. */
+void rig_put(struct rig *rig, uint16_t id, uint32_t size, uint16_t flags);
+/* Packed: a header of zeros and a patterned frame in the id's slot. */
+void rig_put_frame(struct rig *rig, uint16_t id, uint32_t frame_size);
+/*
+ * Packed: take the next used descriptor, which stands for @p slots. @return false if there is none.
+ * Fails the test unless WRITE says whether there is a length.
+ */
+bool rig_reap(struct rig *rig, uint16_t slots, uint16_t *id, uint32_t *length);
+/* Packed: the next used descriptor must be this one. */
+void rig_expect_used(struct rig *rig, uint16_t slots, uint16_t id, uint32_t length);
 
 /* Bytes of a frame: a pattern that depends on @p seed. */
 void rig_pattern(uint8_t *data, uint32_t size, unsigned int seed);
