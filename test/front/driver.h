@@ -47,8 +47,9 @@ struct front_ring_options {
 	bool interrupts;        /**< let the device call; otherwise it is asked not to */
 	uint16_t chain;         /**< descriptors per slot: 1, or 2 (header and frame apart) */
 	uint32_t buffer_size;   /**< bytes for a frame in one slot, header not included */
-	/** Buffers are spread over this many regions of the memory, from the first on. */
+	/** Buffers are spread over this many regions of the memory; 0: one. */
 	unsigned int regions;
+	unsigned int first_region; /**< the first of those; the ring itself is there, too */
 };
 
 /** One slot with a frame in it. */

@@ -111,6 +111,8 @@ int front_set_inflight(struct front *front, const struct front_inflight *infligh
 
 /** Start ring number @p index at its present indices, and enable it. */
 int front_start(struct front *front, unsigned int index, struct front_ring *ring);
+/** Tell the ring's addresses again, as front-ends do when the log is switched. */
+int front_set_addresses(struct front *front, unsigned int index, const struct front_ring *ring);
 /** Stop a ring. @p base receives what GET_VRING_BASE says; may be NULL. */
 int front_stop(struct front *front, unsigned int index, uint32_t *base);
 int front_enable(struct front *front, unsigned int index, bool enable);

@@ -38,14 +38,15 @@ lay_out_slots(struct front_ring *ring, struct front_memory *memory)
 	if (ring->slot == NULL || ring->free == NULL)
 		return -ENOMEM;
 	for (i = 0; i < ring->slots; i++) {
-		uint8_t *begin = front_memory_take(memory, i / share, stride, LINE);
+		uint8_t *begin = front_memory_take(memory, options->first_region + i / share,
+			stride, LINE);
 
 		if (begin == NULL)
 			return -ENOMEM;
 		ring->slot[i].data = begin + HEADROOM;
 		ring->slot[i].device = front_device_address(memory, begin + HEADROOM);
 	}
-	ring->extra = front_memory_take(memory, 0, ring->slots * EXTRA, LINE);
+	ring->extra = front_memory_take(memory, options->first_region, ring->slots * EXTRA, LINE);
 	if (ring->extra == NULL)
 		return -ENOMEM;
 	ring->extra_device = front_device_address(memory, ring->extra);
@@ -55,15 +56,16 @@ lay_out_slots(struct front_ring *ring, struct front_memory *memory)
 static int
 lay_out_ring(struct front_ring *ring, struct front_memory *memory)
 {
+	unsigned int in = ring->options.first_region;
 	uint64_t size = ring->size;
 
-	ring->descriptor = front_memory_take(memory, 0, size * sizeof(struct vring_desc), 4096);
+	ring->descriptor = front_memory_take(memory, in, size * sizeof(struct vring_desc), 4096);
 	if (ring->options.packed) {
-		ring->driver_event = front_memory_take(memory, 0, LINE, LINE);
-		ring->device_event = front_memory_take(memory, 0, LINE, LINE);
+		ring->driver_event = front_memory_take(memory, in, LINE, LINE);
+		ring->device_event = front_memory_take(memory, in, LINE, LINE);
 	} else {
-		ring->avail = front_memory_take(memory, 0, (size + 3) * sizeof(uint16_t), LINE);
-		ring->used = front_memory_take(memory, 0,
+		ring->avail = front_memory_take(memory, in, (size + 3) * sizeof(uint16_t), LINE);
+		ring->used = front_memory_take(memory, in,
 			sizeof(struct vring_used) + size * sizeof(struct vring_used_elem) + 2,
 			4096);
 	}
@@ -99,7 +101,9 @@ front_ring_create(struct front_ring *ring, struct front_memory *memory,
 	ring->options = *options;
 	if (ring->options.chain == 0)
 		ring->options.chain = 1;
-	if (!fits_together(&ring->options))
+	if (!fits_together(&ring->options) ||
+			options->first_region + (options->regions ? options->regions : 1) >
+			memory->count)
 		return -EINVAL;
 	ring->memory = memory;
 	ring->kick_fd = -1;

@@ -36,8 +36,8 @@ ring_address(const struct front *front, const void *host)
 	return (uintptr_t)host;
 }
 
-static int
-set_addresses(struct front *front, unsigned int index, const struct front_ring *ring)
+int
+front_set_addresses(struct front *front, unsigned int index, const struct front_ring *ring)
 {
 	struct vhu_wire_vring_addr address = {
 		.index = index,
@@ -65,7 +65,7 @@ front_start(struct front *front, unsigned int index, struct front_ring *ring)
 	if (error == 0)
 		error = set_state(front, VHU_SET_VRING_BASE, index, front_ring_base(ring));
 	if (error == 0)
-		error = set_addresses(front, index, ring);
+		error = front_set_addresses(front, index, ring);
 	if (error == 0)
 		error = front_set_call(front, index, -1);
 	if (error == 0)

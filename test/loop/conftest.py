@@ -16,6 +16,11 @@ from rig import hugepages, place, traffic  # noqa: E402
 HUGEPAGES_MIB = 768
 
 
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true",
+                     help="test_churn: change everything 10 000 times (many minutes)")
+
+
 def _native():
     if not place.VHU_TESTPMD.exists():
         pytest.fail(f"{place.VHU_TESTPMD} is missing; build it with ninja")
