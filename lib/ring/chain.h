@@ -82,13 +82,14 @@ void vhu_used_write(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 
 /**
  * Make everything given back since @p old visible, and notify the guest if it asked for that. The
- * ring's own writes are noted in the dirty log if there is one.
+ * ring's own writes are noted in the dirty log if there is one. For bursts that leave nothing in
+ * flight: the used position in the in-flight area, if there is one, is kept up to date.
  * @param old  next_used and used_wrap before the first vhu_used_write() of the burst.
  */
 void vhu_used_publish(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	struct vhu_walk old);
 
-/** vhu_used_publish() without the notification. */
+/** vhu_used_publish() without the notification and the in-flight area. */
 void vhu_used_show(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	struct vhu_walk old);
 

@@ -2,6 +2,7 @@
  * Copyright (c) 2026 The vhu founders
  */
 
+#include "mem/dirty.h"
 #include "ring/chain_private.h"
 #include "ring/element_private.h"
 #include "ring/packed.h"
@@ -20,6 +21,26 @@ slot_of(struct vhu_element_queue *queue, const struct vhu_element *element)
 	slot = &queue->slots[element->chain.id];
 	return slot->state == VHU_ELEMENT_TAKEN && slot->sequence == element->sequence ? slot :
 		NULL;
+}
+
+/* What the device wrote, from the front of the writable segments. After it was written. */
+static void
+note_data(const struct vhu_snapshot *snapshot, const struct vhu_element *element,
+	uint32_t written)
+{
+	const struct iovec *segment = &element->segments[element->chain.readable];
+	struct vhu_dirty_cache cache;
+
+	vhu_dirty_begin(&cache);
+	while (written != 0) {
+		uint32_t size = written < segment->iov_len ? written : (uint32_t)segment->iov_len;
+
+		vhu_dirty_note_host(snapshot->dirty, &cache, snapshot->space.map,
+			segment->iov_base, size);
+		written -= size;
+		segment++;
+	}
+	vhu_dirty_flush(snapshot->dirty, &cache);
 }
 
 bool
@@ -41,6 +62,8 @@ vhu_elements_fill(struct vhu_element_queue *queue, const struct vhu_snapshot *sn
 	}
 	if (written > element->chain.writable_size)
 		written = (uint32_t)element->chain.writable_size;
+	if (snapshot->dirty != NULL)
+		note_data(snapshot, element, written);
 	slot->written = written;
 	slot->state = VHU_ELEMENT_BACK;
 	return true;

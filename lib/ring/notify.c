@@ -2,6 +2,9 @@
  * Copyright (c) 2026 The vhu founders
  */
 
+#include <stddef.h>
+
+#include "mem/dirty.h"
 #include "ring/chain_private.h"
 #include "ring/packed.h"
 #include "ring/split.h"
@@ -57,6 +60,26 @@ vhu_ring_any_waiting(const struct vhu_ring *ring, const struct vhu_snapshot *sna
 	return vhu_packed_is_available(vhu_packed_flags(d), ring->avail_wrap);
 }
 
+/* Note that our wish was written: one of the words around the used ring, or ours of two areas. */
+static void
+note_wish(const struct vhu_snapshot *snapshot)
+{
+	struct vhu_dirty_cache cache;
+	uint64_t offset = 0;
+
+	vhu_dirty_begin(&cache);
+	if (vhu_snapshot_has(snapshot, VIRTIO_RING_F_EVENT_IDX))
+		offset = offsetof(struct vring_used, ring) +
+			snapshot->size * sizeof(struct vring_used_elem);
+	if (snapshot->format == VHU_PACKED)
+		vhu_dirty_note_host(snapshot->dirty, &cache, snapshot->space.map,
+			snapshot->device_event, sizeof(*snapshot->device_event));
+	else
+		vhu_dirty_note(snapshot->dirty, &cache, snapshot->used_guest_address + offset,
+			sizeof(uint16_t));
+	vhu_dirty_flush(snapshot->dirty, &cache);
+}
+
 bool
 vhu_ring_want_kicks(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, bool wanted)
 {
@@ -64,6 +87,8 @@ vhu_ring_want_kicks(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, 
 		ask_packed(ring, snapshot, wanted);
 	else
 		ask_split(ring, snapshot, wanted);
+	if (snapshot->dirty_ring && snapshot->dirty != NULL)
+		note_wish(snapshot);
 	if (!wanted)
 		return false;
 	/*

@@ -10,22 +10,15 @@
  * The split virtqueue (virtio 1.3, section 2.7), seen from the device.
  *
  * Bursts over the common case (one direct descriptor per buffer) are written out where they are
- * used; what is here is what they share: how many entries wait, the general walk of a chain with
- * indirect tables and buffers that cross regions, and publishing used entries. lcore only.
+ * used; what is here is what they share: how many entries wait, and used entries. Chains of any
+ * layout are walked by ring/chain.h. lcore only.
  */
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "ring/chain.h"
 #include "ring/guest.h"
 #include "ring/ring.h"
-
-/** A contiguous piece of a buffer in this process. */
-struct vhu_segment {
-	uint8_t *host;
-	uint32_t size;
-};
 
 /**
  * How many entries of the available ring wait, at most @p wanted.
@@ -96,38 +89,6 @@ vhu_split_used_run(const struct vhu_snapshot *snapshot, uint16_t index, const ui
 		done = end;
 		at = 0;
 	}
-}
-
-/** Result of vhu_split_chain(). */
-struct vhu_split_result {
-	uint32_t count; /**< segments */
-	uint64_t size;  /**< their sum */
-};
-
-/**
- * Walk one chain and translate it. Any descriptor layout; each descriptor is read once.
- * @param writable  the direction that all of the chain must have.
- * @param segments  room for VHU_SEGMENTS_MAX.
- * @return false if the chain is malformed: the ring is broken then.
- */
-bool vhu_split_chain(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uint16_t head,
-	bool writable, struct vhu_segment *segments, struct vhu_split_result *chain);
-
-/* Names from before chain.h. */
-#define vhu_split_begin vhu_ring_begin
-#define vhu_split_want_kicks vhu_ring_want_kicks
-
-/** Publish what was written to the used ring up to ring->next_used, then notify. */
-static inline void
-vhu_split_publish(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uint16_t old)
-{
-	/* Only we write this index: a plain release store, no locked instruction. */
-	vhu_guest_release16(&snapshot->used->idx, ring->next_used);
-	/*
-	 * Without a call descriptor the guest polls: neither fence nor look at its flags is needed.
-	 */
-	if (snapshot->call_fd != -1)
-		vhu_ring_notify(ring, snapshot, (struct vhu_walk){ .next = old });
 }
 
 #endif /* VHU_RING_SPLIT_H */

@@ -2,6 +2,10 @@
  * Copyright (c) 2026 The vhu founders
  */
 
+#include <stddef.h>
+
+#include "mem/dirty.h"
+#include "mem/inflight.h"
 #include "ring/chain_private.h"
 #include "ring/packed.h"
 #include "ring/split.h"
@@ -44,6 +48,59 @@ vhu_used_write(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	}
 }
 
+/* Note a range of a circular array of @p size elements, in at most two pieces. */
+static void
+note_packed(const struct vhu_snapshot *snapshot, struct vhu_dirty_cache *cache, uint16_t at,
+	uint32_t count)
+{
+	uint32_t first = (uint32_t)snapshot->size - at;
+
+	if (first > count)
+		first = count;
+	/* The descriptor ring lies elsewhere than the address that the front-end gives. */
+	vhu_dirty_note_host(snapshot->dirty, cache, snapshot->space.map, &snapshot->packed[at],
+		first * sizeof(snapshot->packed[0]));
+	if (first < count)
+		vhu_dirty_note_host(snapshot->dirty, cache, snapshot->space.map, snapshot->packed,
+			(count - first) * sizeof(snapshot->packed[0]));
+}
+
+static void
+note_split(const struct vhu_snapshot *snapshot, struct vhu_dirty_cache *cache, uint32_t at,
+	uint32_t count)
+{
+	const uint64_t elements = snapshot->used_guest_address + offsetof(struct vring_used, ring);
+	uint32_t first = snapshot->size - at;
+
+	if (first > count)
+		first = count;
+	vhu_dirty_note(snapshot->dirty, cache, elements + at * sizeof(struct vring_used_elem),
+		first * sizeof(struct vring_used_elem));
+	if (first < count)
+		vhu_dirty_note(snapshot->dirty, cache, elements,
+			(count - first) * sizeof(struct vring_used_elem));
+	vhu_dirty_note(snapshot->dirty, cache,
+		snapshot->used_guest_address + offsetof(struct vring_used, idx), sizeof(uint16_t));
+}
+
+/* Note what was written to the ring since @p old. After it was: the index is among it. */
+static void
+note_used(const struct vhu_ring *ring, const struct vhu_snapshot *snapshot, struct vhu_walk old)
+{
+	struct vhu_dirty_cache cache;
+	uint32_t count;
+
+	vhu_dirty_begin(&cache);
+	if (snapshot->format == VHU_PACKED) {
+		count = vhu_packed_distance(old, vhu_used_position(ring), snapshot->size);
+		note_packed(snapshot, &cache, old.next, count);
+	} else {
+		count = (uint16_t)(ring->next_used - old.next);
+		note_split(snapshot, &cache, old.next & (snapshot->size - 1u), count);
+	}
+	vhu_dirty_flush(snapshot->dirty, &cache);
+}
+
 void
 vhu_used_show(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, struct vhu_walk old)
 {
@@ -58,6 +115,21 @@ vhu_used_show(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, struct
 			__ATOMIC_RELEASE);
 		ring->held = false;
 	}
+	if (__builtin_expect(snapshot->dirty_ring, 0) && snapshot->dirty != NULL)
+		note_used(ring, snapshot, old);
+}
+
+/* The same, with the in-flight area kept up to date: nothing is in flight before or after. */
+static __attribute__((noinline, cold)) void
+show_tracked(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, struct vhu_walk old)
+{
+	if (snapshot->format == VHU_PACKED)
+		vhu_inflight_packed_begin(snapshot->inflight, ring->next_used, ring->used_wrap);
+	vhu_used_show(ring, snapshot, old);
+	if (snapshot->format == VHU_PACKED)
+		vhu_inflight_packed_end(snapshot->inflight, ring->next_used, ring->used_wrap);
+	else
+		vhu_inflight_split_used(snapshot->inflight, ring->next_used);
 }
 
 void
@@ -65,7 +137,10 @@ vhu_used_publish(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, str
 {
 	if (old.next == ring->next_used && old.wrap == ring->used_wrap)
 		return;
-	vhu_used_show(ring, snapshot, old);
+	if (__builtin_expect(snapshot->inflight != NULL, 0))
+		show_tracked(ring, snapshot, old);
+	else
+		vhu_used_show(ring, snapshot, old);
 	/*
 	 * Without a call descriptor the guest polls: neither fence nor look at its flags is needed.
 	 */

@@ -160,7 +160,7 @@ def offer(ring, *descriptors, index=1):
 
 
 def burst(ring, count):
-    """An lcore bursts; odd counts take writable chains."""
+    """An lcore bursts."""
     return bytes([STEP_BURST, ring, count])
 
 

@@ -283,60 +283,66 @@ on_set_mtu(void *owner, uint64_t mtu)
 
 /* Whatever the snapshot points to must be there: touch it. */
 static void
-touch(const struct vhu_split_result *chain, struct vhu_segment *segments, bool writable)
+touch(const struct vhu_chain *chain, const struct iovec *segments)
 {
-	volatile uint8_t *host;
-	uint32_t i;
+	uint32_t count = (uint32_t)chain->readable + chain->writable, i;
+	uint64_t readable = 0, writable = 0;
 
-	for (i = 0; i < chain->count; i++) {
-		host = segments[i].host;
-		if (writable) {
-			host[0] = 0xa5;
-			host[segments[i].size - 1] = 0x5a;
-		} else {
+	for (i = 0; i < count; i++) {
+		volatile uint8_t *host = segments[i].iov_base;
+
+		FUZZ_REQUIRE(segments[i].iov_len != 0);
+		if (i < chain->readable) {
+			readable += segments[i].iov_len;
 			(void)host[0];
-			(void)host[segments[i].size - 1];
+			(void)host[segments[i].iov_len - 1];
+		} else {
+			writable += segments[i].iov_len;
+			host[0] = 0xa5;
+			host[segments[i].iov_len - 1] = 0x5a;
 		}
 	}
+	FUZZ_REQUIRE(readable == chain->readable_size && writable == chain->writable_size);
 }
 
-/* Consume chains as a body does, except that there are no packets; count tells the direction. */
+/* Consume chains as a body does, except that there are no packets. */
 static uint16_t
 burst_chains(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	struct rte_mbuf **packets, uint16_t count)
 {
-	static struct vhu_segment segments[VHU_SEGMENTS_MAX];
-	struct vhu_split_result chain;
-	uint16_t old = ring->next_used, available, i;
-	bool writable = count & 1;
+	static struct iovec segments[VHU_SEGMENTS_MAX];
+	struct vhu_walk old = vhu_used_position(ring);
+	uint16_t i;
 
 	(void)packets;
 	FUZZ_REQUIRE(snapshot->space.map != NULL && snapshot->size != 0);
-	FUZZ_REQUIRE((snapshot->size & (snapshot->size - 1)) == 0);
+	FUZZ_REQUIRE(snapshot->format == VHU_PACKED ||
+		(snapshot->size & (snapshot->size - 1)) == 0);
 	FUZZ_REQUIRE(snapshot->call_fd == -1 || is_open(snapshot->call_fd));
 	if (vhu_ring_is_broken(ring))
 		return 0;
 	vhu_hint_check(&snapshot->space, &ring->hint);
 	if (ring->phase == VHU_RING_FRESH)
-		vhu_split_begin(ring, snapshot);
-	available = vhu_split_available(ring, snapshot, count);
-	for (i = 0; i < available; i++) {
-		uint16_t head = vhu_split_head(snapshot, ring->next_avail);
+		vhu_ring_begin(ring, snapshot);
+	for (i = 0; i < count; i++) {
+		struct vhu_walk walk = vhu_walk_begin(ring);
+		struct vhu_chain chain;
+		uint32_t written;
+		enum vhu_found found = vhu_chain_look(ring, snapshot, &walk, segments,
+			VHU_SEGMENTS_MAX, &chain);
 
-		if (!vhu_split_chain(ring, snapshot, head, writable, segments, &chain)) {
-			FUZZ_REQUIRE(vhu_ring_is_broken(ring));
-			FUZZ_REQUIRE((head >= snapshot->size) ==
-				(atomic_load(&ring->broken) == VHU_BROKEN_HEAD));
+		FUZZ_REQUIRE(found != VHU_FOUND_ROOM);
+		FUZZ_REQUIRE((found == VHU_FOUND_STOP) == vhu_ring_is_broken(ring));
+		if (found != VHU_FOUND_CHAIN)
 			break;
-		}
-		FUZZ_REQUIRE(head < snapshot->size && chain.count != 0);
-		touch(&chain, segments, writable);
-		vhu_split_used(snapshot, ring->next_used, head, writable ? 1 : 0);
-		ring->next_avail++;
-		ring->next_used++;
+		FUZZ_REQUIRE(chain.id < snapshot->size && chain.readable + chain.writable != 0);
+		FUZZ_REQUIRE(chain.slots != 0 && chain.slots <= snapshot->size);
+		touch(&chain, segments);
+		written = chain.writable != 0;
+		vhu_walk_take(ring, &walk);
+		vhu_used_write(ring, snapshot, &chain, &written, 1);
 	}
-	if (i != 0)
-		vhu_split_publish(ring, snapshot, old);
+	vhu_used_publish(ring, snapshot, old);
 	return i;
 }
 

@@ -21,7 +21,7 @@
 
 #include "dev/device.h"
 #include "obs/log.h"
-#include "ring/split.h"
+#include "ring/chain.h"
 
 #define SESSION_RINGS 8
 #define SESSION_FILES 3

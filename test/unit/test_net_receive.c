@@ -10,6 +10,7 @@
 #include <rte_vect.h>
 
 #include "net_rig.h"
+#include "ring/chain.h"
 
 #define HEADER 12
 #define NEXT VRING_DESC_F_NEXT
