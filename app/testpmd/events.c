@@ -31,6 +31,14 @@ concerns_plan(enum vhu_event_type type)
 	}
 }
 
+/* As the event has it: first byte in the lowest bits. */
+static void
+tell_address(FILE *out, uint64_t value)
+{
+	for (unsigned int i = 0; i < RTE_ETHER_ADDR_LEN; i++)
+		fprintf(out, "%c%02x", i == 0 ? ' ' : ':', (unsigned int)(value >> 8 * i & 0xff));
+}
+
 static void
 tell(FILE *out, const struct kept_event *entry)
 {
@@ -41,6 +49,8 @@ tell(FILE *out, const struct kept_event *entry)
 		fprintf(out, " %u", event->ring);
 	if (event->type == VHU_EVENT_FEATURES)
 		fprintf(out, " 0x%" PRIx64, event->value);
+	else if (event->type == VHU_EVENT_ANNOUNCE)
+		tell_address(out, event->value);
 	else if (event->type == VHU_EVENT_RING_BROKEN)
 		fprintf(out, " (%s)", vhu_broken_text((enum vhu_broken)event->value));
 	else if (event->type == VHU_EVENT_MEMORY || event->type == VHU_EVENT_MTU ||

@@ -9,6 +9,7 @@
 
 #include "ctrl/connection.h"
 #include "ctrl/events.h"
+#include "net/announce.h"
 #include "obs/log.h"
 
 #define DETACHED(port) atomic_load_explicit(&(port)->detached, memory_order_relaxed)
@@ -106,7 +107,11 @@ device_specialise(void *owner, uint16_t ring, struct vhu_snapshot *snapshot)
 {
 	struct vhu_port *port = owner;
 
-	return vhu_net_specialise(port->queues[ring], snapshot);
+	int error = vhu_net_specialise(port->queues[ring], snapshot);
+
+	if (error == 0)
+		vhu_announce_specialise(port->queues[ring], snapshot);
+	return error;
 }
 
 static void
@@ -138,6 +143,20 @@ device_get_config(void *owner, uint32_t offset, void *data, uint32_t size)
 }
 
 static int
+device_announce(void *owner, uint64_t address)
+{
+	struct vhu_port *port = owner;
+	int error = vhu_queue_announce(port->queues[VHU_ANNOUNCING_RING], address);
+
+	if (error != 0)
+		return error;
+	port->announcements++;
+	port->announcing = true;
+	vhu_connection_need_attention(port);
+	return 0;
+}
+
+static int
 device_set_mtu(void *owner, uint64_t mtu)
 {
 	struct vhu_port *port = owner;
@@ -156,6 +175,7 @@ const struct vhu_device_ops vhu_connection_device_ops = {
 	.specialise = device_specialise,
 	.kick_changed = device_kick_changed,
 	.get_config = device_get_config,
+	.announce = device_announce,
 	.set_mtu = device_set_mtu,
 };
 
@@ -191,6 +211,9 @@ left(void *owner)
 	port->link = VHU_LINK_IDLE;
 	port->condemned = false;
 	port->mtu = port->options.mtu;
+	port->announcements_lost +=
+		vhu_queue_forget_announcements(port->queues[VHU_ANNOUNCING_RING]);
+	port->announcing = false;
 	vhu_events_tell(port, VHU_EVENT_DISCONNECTED, UINT16_MAX, 0);
 	vhu_control_changed();
 	if (DETACHED(port))
@@ -213,9 +236,30 @@ vhu_connection_end(struct vhu_port *port)
 	vhu_device_disconnect(port->device, left);
 }
 
+/*
+ * The snapshot shall look for announcements exactly while some wait. Looked at once a step until
+ * that is so; without memory it is tried again.
+ */
+static void
+follow_announcements(struct vhu_port *port)
+{
+	const struct vhu_snapshot *snapshot =
+		vhu_device_ring_snapshot(port->device, VHU_ANNOUNCING_RING);
+	bool wait = vhu_queue_announcing(port->queues[VHU_ANNOUNCING_RING]) != 0;
+
+	if (snapshot != NULL && (snapshot->inner != NULL) != wait)
+		vhu_device_renew(port->device, VHU_ANNOUNCING_RING);
+	else if (!wait)
+		port->announcing = false;
+}
+
 static void
 attend(struct vhu_port *port)
 {
+	if (port->announcing && port->link == VHU_LINK_CONNECTED)
+		follow_announcements(port);
+	if (port->announcing)
+		vhu_connection_need_attention(port);
 	if (!vhu_events_tell_overflow(port))
 		vhu_connection_need_attention(port);
 	if (port->link != VHU_LINK_CONNECTED)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ctrl/port.h"
+#include "net/announce.h"
 
 static uint16_t
 header_size(uint64_t features)
@@ -31,6 +32,9 @@ vhu_port_describe(struct vhu_port *port, struct vhu_port_info *info)
 		.features_offered = port->features_offered,
 		.offers = port->options.offers,
 		.connections = port->connections,
+		.announcements = port->announcements,
+		.announced = port->announcements - port->announcements_lost -
+			vhu_queue_announcing(port->queues[VHU_ANNOUNCING_RING]),
 	};
 	memcpy(info->name, port->name, sizeof(info->name));
 	memcpy(info->path, port->path, sizeof(info->path));

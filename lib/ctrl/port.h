@@ -34,6 +34,11 @@ enum vhu_link {
 	VHU_LINK_LEAVING,
 };
 
+/**
+ * The ring that delivers announcements: its pair is the one that every driver uses. The application
+ * forwards what it receives, from whichever queue.
+ */
+#define VHU_ANNOUNCING_RING 1
 /** Most rings of a port. */
 #define VHU_PORT_RINGS (2 * VHU_MAX_QUEUE_PAIRS)
 
@@ -68,6 +73,9 @@ struct vhu_port {
 	char lost[VHU_REASON_SIZE];      /**< why the connection ended */
 	uint64_t connections;
 	uint16_t mtu;
+	bool announcing;                 /**< announcements wait, or the snapshot looks for them */
+	uint64_t announcements;          /**< taken so far */
+	uint64_t announcements_lost;     /**< of those, forgotten with their connection */
 
 	/**
 	 * Events: the control side enqueues under the lock; dequeued by one thread, see events.h.

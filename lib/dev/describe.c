@@ -4,6 +4,14 @@
 
 #include "dev/device_private.h"
 
+const struct vhu_snapshot *
+vhu_device_ring_snapshot(const struct vhu_device *device, uint16_t ring)
+{
+	const struct vhu_published *published = device->rings[ring].published;
+
+	return published != NULL ? &published->snapshot : NULL;
+}
+
 /* Everything that people may ask a device about; its handlers have no use for it. */
 void
 vhu_device_describe(const struct vhu_device *device, struct vhu_port_info *info)

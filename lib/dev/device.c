@@ -27,7 +27,8 @@ uint64_t
 vhu_device_protocol_features(void)
 {
 	return VHU_BIT(VHU_PROTOCOL_MQ) | VHU_BIT(VHU_PROTOCOL_REPLY_ACK) |
-		VHU_BIT(VHU_PROTOCOL_NET_MTU) | VHU_BIT(VHU_PROTOCOL_CONFIG) |
+		VHU_BIT(VHU_PROTOCOL_NET_MTU) | VHU_BIT(VHU_PROTOCOL_RARP) |
+		VHU_BIT(VHU_PROTOCOL_CONFIG) |
 		VHU_BIT(VHU_PROTOCOL_RESET_DEVICE) | VHU_BIT(VHU_PROTOCOL_CONFIGURE_MEM_SLOTS) |
 		VHU_BIT(VHU_PROTOCOL_STATUS) | VHU_BIT(VHU_PROTOCOL_BACKEND_REQ) |
 		VHU_BIT(VHU_PROTOCOL_BACKEND_SEND_FD) |
@@ -42,6 +43,8 @@ offered_protocol_features(const struct vhu_device_config *config)
 
 	if (config->ops->get_config == NULL)
 		features &= ~VHU_BIT(VHU_PROTOCOL_CONFIG);
+	if (config->ops->announce == NULL)
+		features &= ~VHU_BIT(VHU_PROTOCOL_RARP);
 	if (config->ops->set_mtu == NULL)
 		features &= ~VHU_BIT(VHU_PROTOCOL_NET_MTU);
 	if (config->loop == NULL)

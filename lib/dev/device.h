@@ -76,6 +76,12 @@ struct vhu_device_ops {
 	 * May be NULL: CONFIG is not offered then.
 	 */
 	int (*get_config)(void *owner, uint32_t offset, void *data, uint32_t size);
+	/**
+	 * SEND_RARP: tell the network where the guest with this address lives now (its first byte
+	 * in the lowest bits; an individual address). @return 0 or -errno. May be NULL: RARP is not
+	 * offered then.
+	 */
+	int (*announce)(void *owner, uint64_t address);
 	/** NET_SET_MTU. @return 0 or -errno. May be NULL: NET_MTU is not offered then. */
 	int (*set_mtu)(void *owner, uint64_t mtu);
 };
@@ -147,6 +153,19 @@ void vhu_device_check_broken(struct vhu_device *device);
 
 /** What a device does now and then: to be called some 20 to 100 times a second. */
 void vhu_device_tick(struct vhu_device *device);
+
+/**
+ * Build and publish the snapshot of a ring anew, because what ops->specialise makes of it changed.
+ * Nothing happens to a ring that does not run. @return 0 or -ENOMEM (the old one stands).
+ */
+int vhu_device_renew(struct vhu_device *device, uint16_t ring);
+
+/**
+ * What lcores see of the ring; NULL while it is parked. Valid on the control thread until the next
+ * call into the device.
+ */
+const struct vhu_snapshot *vhu_device_ring_snapshot(
+	const struct vhu_device *device, uint16_t ring);
 
 /** For information. */
 uint64_t vhu_device_features(const struct vhu_device *device);

@@ -237,6 +237,6 @@ void vhu_log_tidy(struct vhu_device *device);
 /** Signal the front-end's log descriptor if pages were marked since the last time. */
 void vhu_log_signal(struct vhu_device *device);
 /* on_config.c */
-vhu_handler vhu_on_get_config, vhu_on_set_config, vhu_on_net_set_mtu;
+vhu_handler vhu_on_get_config, vhu_on_set_config, vhu_on_net_set_mtu, vhu_on_send_rarp;
 
 #endif /* VHU_DEV_DEVICE_PRIVATE_H */

@@ -31,6 +31,7 @@ static vhu_handler *const handlers[VHU_REQUESTS] = {
 	[VHU_SET_PROTOCOL_FEATURES] = vhu_on_set_protocol_features,
 	[VHU_GET_QUEUE_NUM] = vhu_on_get_queue_num,
 	[VHU_SET_VRING_ENABLE] = vhu_on_set_vring_enable,
+	[VHU_SEND_RARP] = vhu_on_send_rarp,
 	[VHU_NET_SET_MTU] = vhu_on_net_set_mtu,
 	[VHU_SET_BACKEND_REQ_FD] = vhu_on_set_backend_req_fd,
 	[VHU_GET_CONFIG] = vhu_on_get_config,

@@ -2,6 +2,7 @@
  * Copyright (c) 2026 The vhu founders
  */
 
+#include <endian.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
@@ -59,5 +60,24 @@ vhu_on_net_set_mtu(struct vhu_device *device, struct vhu_message *m, struct vhu_
 		return vhu_refuse(VHU_REFUSE, "MTU %" PRIu64 " is not possible: %s", mtu,
 			strerror(-rc));
 	vhu_device_tell(device, VHU_EVENT_MTU, mtu);
+	return vhu_accept();
+}
+
+struct vhu_verdict
+vhu_on_send_rarp(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
+{
+	/* Six bytes in the order of memory; the last two of the payload are not used. */
+	uint64_t address = le64toh(m->payload.u64) & UINT64_C(0xffffffffffff);
+	int rc;
+
+	(void)reply;
+	if (address == 0 || (address & 1) != 0)
+		return vhu_refuse(VHU_REFUSE, "0x%012" PRIx64 " (last byte first) is not the "
+			"address of one network card", address);
+	rc = device->config.ops->announce(device->config.owner, address);
+	if (rc != 0)
+		return vhu_refuse(VHU_REFUSE, "the guest cannot be announced now: %s",
+			strerror(-rc));
+	vhu_device_tell(device, VHU_EVENT_ANNOUNCE, address);
 	return vhu_accept();
 }

@@ -2,6 +2,7 @@
  * Copyright (c) 2026 The vhu founders
  */
 
+#include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -123,6 +124,29 @@ vhu_ring_swap(struct vhu_device_ring *ring, struct vhu_published *published, str
 		old->next = bin->published;
 		bin->published = old;
 	}
+}
+
+int
+vhu_device_renew(struct vhu_device *device, uint16_t index)
+{
+	struct vhu_device_ring *ring = &device->rings[index];
+	struct vhu_published *next;
+	struct vhu_verdict verdict;
+	struct vhu_bin *bin;
+
+	if (ring->published == NULL)
+		return 0;
+	bin = vhu_bin_new(device);
+	if (bin == NULL)
+		return -ENOMEM;
+	next = vhu_ring_build(device, ring, device->map, &verdict);
+	if (next == NULL) {
+		vhu_bin_discard(bin);
+		return -ENOMEM;
+	}
+	vhu_ring_swap(ring, next, bin);
+	vhu_bin_retire(bin, ring);
+	return 0;
 }
 
 bool

@@ -17,6 +17,7 @@
  *    RING_DISABLED alternate; RING_BROKEN comes at most once between a start and a stop;
  *  - DEVICE_UP follows the event that made the first queue pair run, DEVICE_DOWN the one that
  *    stopped the last; they alternate;
+ *  - ANNOUNCE comes once for each SEND_RARP taken; the frame is in a receive burst soon;
  *  - when a ring event is seen, lcores already behave accordingly: after RING_STOPPED or
  *    RING_DISABLED nothing of the guest is read or written on behalf of that ring.
  *
@@ -46,6 +47,8 @@ enum vhu_event_type {
 	VHU_EVENT_RING_DISABLED,
 	VHU_EVENT_RING_BROKEN,   /**< value: enum vhu_broken; the log has the sentence */
 	VHU_EVENT_REFUSED,       /**< a malformed message; value: its request number */
+	/** a guest moved here, the network is told; value: its address, first byte lowest */
+	VHU_EVENT_ANNOUNCE,
 	VHU_EVENT_OVERFLOW,      /**< events were lost before this one; value: how many */
 	VHU_EVENT_TYPES          /**< not an event: how many types there are */
 };

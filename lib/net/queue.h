@@ -19,6 +19,7 @@
 
 #include <rte_mbuf.h>
 
+#include "net/announce.h"
 #include "net/net.h"
 
 struct vhu_queue {
@@ -31,6 +32,8 @@ struct vhu_queue {
 	bool vlan_strip;
 	bool tx_hints;
 	bool complete_checksum;
+
+	struct vhu_announcements announcements;
 
 	/* Written at creation. */
 	struct vhu_port *port;

@@ -73,6 +73,7 @@ struct vhu_snapshot {
 	void *inflight;
 	bool dirty_ring;           /**< writes to the ring itself are to be noted too */
 	bool in_order;             /**< IN_ORDER was acknowledged */
+	vhu_burst_fn inner;        /**< what a burst that does more than that calls, or NULL */
 	const char *body;          /**< name of the burst function, for people */
 	struct vhu_map *held_map;  /**< the same map, for the control thread's reference count */
 } __attribute__((aligned(64)));

@@ -147,6 +147,14 @@ rig_get_config(void *owner, uint32_t offset, void *data, uint32_t size)
 }
 
 static inline int
+rig_announce(void *owner, uint64_t address)
+{
+	(void)owner;
+	(void)address;
+	return 0;
+}
+
+static inline int
 rig_set_mtu(void *owner, uint64_t mtu)
 {
 	assert_ptr_equal(owner, &rig);
@@ -235,6 +243,7 @@ rig_setup(void **state)
 		.specialise = rig_specialise,
 		.kick_changed = rig_kick_changed,
 		.get_config = rig_get_config,
+		.announce = rig_announce,
 		.set_mtu = rig_set_mtu,
 	};
 	rig.executor.submit = rig_submit;
