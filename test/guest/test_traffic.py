@@ -1,31 +1,64 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright (c) 2026 The vhu founders
-"""A real Linux driver sends and receives through vhu."""
+"""A real Linux driver sends and receives through vhu, with each form of device that QEMU has."""
 
 import pytest
 
+import needs
 from rig.guest import Guest, ping_statistics
-from rig.traffic import VhuTestpmd
+from rig.traffic import VIRTIO_F_ACCESS_PLATFORM, VIRTIO_F_RING_PACKED, VhuTestpmd
 
 FILE_MIB = 16
+PAIRS = 4
 
-# What the driver may negotiate: with every offload, with none, with small buffers, and the
-# interface of 2008 with its short header.
-DEVICES = {
+NO_OFFLOADS = (",csum=off,gso=off,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,"
+               "guest_ufo=off,host_tso4=off,host_tso6=off,host_ecn=off,host_ufo=off")
+
+# What the driver may negotiate on a split ring: with every offload, with none, with small buffers,
+# with and without each of the ring's options, and the interface of 2008 with its short header.
+SPLIT = {
     "default": "",
-    "no-offloads": ",csum=off,gso=off,guest_csum=off,guest_tso4=off,guest_tso6=off,"
-                   "guest_ecn=off,guest_ufo=off,host_tso4=off,host_tso6=off,host_ecn=off,"
-                   "host_ufo=off",
+    "no-offloads": NO_OFFLOADS,
     "plain-buffers": ",mrg_rxbuf=off",
+    "no-indirect": ",indirect_desc=off",
+    "no-event-index": ",event_idx=off",
     "no-indirect-no-event-index": ",indirect_desc=off,event_idx=off",
     "legacy": ",disable-modern=on,disable-legacy=off,mrg_rxbuf=off",
 }
+PACKED = {
+    "packed": ",packed=on",
+    "packed-no-offloads": ",packed=on" + NO_OFFLOADS,
+    "packed-plain-buffers": ",packed=on,mrg_rxbuf=off",
+    "packed-no-indirect": ",packed=on,indirect_desc=off",
+    "packed-no-event-index": ",packed=on,event_idx=off",
+}
 
 
-def test_guest_pings(folder):
+def exchange_file(guest):
+    """A file crosses the back-end between two TCP stacks, there and back, and stays the same."""
+    guest.boot()
+    guest.address("eth0", "10.0.0.1/24")
+    guest.second_host("eth1", "10.0.0.2/24")
+    guest.make_file(FILE_MIB)
+    guest.must("httpd -h /tmp -p 10.0.0.1:80")
+    guest.must(guest.inside("httpd -h /tmp -p 10.0.0.2:80"))
+    there = guest.inside("wget -q -O /tmp/there http://10.0.0.1/file")
+    back_again = "wget -q -O /tmp/again http://10.0.0.2/there"
+    for fetch, copy in ((there, "there"), (back_again, "again")):
+        guest.must(fetch, timeout=90)
+        assert guest.checksum(copy) == guest.checksum("file")
+
+
+def assert_negotiated(guest, *bits):
+    """The driver of eth0 has accepted these features."""
+    accepted = guest.must("cat /sys/class/net/eth0/device/features").strip()
+    assert [bit for bit in bits if accepted[bit] != "1"] == []
+
+
+def test_guest_pings(folder, back_end, any_qemu):
     """Every echo request is answered, small ones and ones of several fragments."""
     path = folder / "0.sock"
-    with VhuTestpmd([path], fwd="icmpecho") as back, Guest(folder, [path]) as guest:
+    with back_end([path], fwd="icmpecho") as back, Guest(folder, [path], qemu=any_qemu) as guest:
         guest.boot()
         guest.address("eth0", "10.0.0.1/24")
         for size in (56, 1400):
@@ -35,23 +68,76 @@ def test_guest_pings(folder):
         back.stop()
 
 
-@pytest.mark.parametrize("device", DEVICES)
-def test_file_over_tcp_is_intact(folder, device):
-    """A file crosses vhu between two TCP stacks and has the same checksum, in both directions."""
+@pytest.mark.parametrize("device", SPLIT)
+def test_file_over_tcp_is_intact(folder, back_end, device):
+    """Split rings with each set of options."""
     paths = [folder / "0.sock", folder / "1.sock"]
-    with VhuTestpmd(paths) as back:
-        with Guest(folder, paths, device_options=DEVICES[device]) as guest:
+    with back_end(paths) as back:
+        with Guest(folder, paths, device_options=SPLIT[device]) as guest:
+            exchange_file(guest)
+        back.stop()
+
+
+@pytest.mark.parametrize("device", PACKED)
+def test_file_over_tcp_is_intact_on_packed_rings(folder, back_end, device):
+    """Packed rings with each set of options."""
+    paths = [folder / "0.sock", folder / "1.sock"]
+    with back_end(paths) as back:
+        needs.virtio_features(paths[0], VIRTIO_F_RING_PACKED)
+        with Guest(folder, paths, device_options=PACKED[device]) as guest:
+            exchange_file(guest)
+            assert_negotiated(guest, VIRTIO_F_RING_PACKED)
+        back.stop()
+
+
+@pytest.mark.parametrize("device", ["", ",packed=on"], ids=["split", "packed"])
+def test_file_over_tcp_is_intact_with_interrupt_vectors(folder, back_end, newer_qemu, device):
+    """MSI-X, each ring with an interrupt of its own."""
+    paths = [folder / "0.sock", folder / "1.sock"]
+    with back_end(paths) as back:
+        if device:
+            needs.virtio_features(paths[0], VIRTIO_F_RING_PACKED)
+        with Guest(folder, paths, device_options=device, qemu=newer_qemu) as guest:
+            exchange_file(guest)
+            interrupts = guest.must("cat /proc/interrupts")
+            assert "-input.0" in interrupts and "-output.0" in interrupts
+        back.stop()
+
+
+@pytest.mark.parametrize("device", ["", ",packed=on"], ids=["split", "packed"])
+def test_every_queue_pair_carries_traffic(folder, any_qemu, device):
+    """Four pairs, each used by a processor of its own."""
+    path = folder / "0.sock"
+    with VhuTestpmd([path], queues=PAIRS, fwd="icmpecho", options=["-i", "--auto-start"]) as back:
+        if device:
+            needs.virtio_features(path, VIRTIO_F_RING_PACKED)
+        with Guest(folder, [path], queues=PAIRS, cpus=PAIRS, device_options=device,
+                   qemu=any_qemu) as guest:
             guest.boot()
             guest.address("eth0", "10.0.0.1/24")
-            guest.second_host("eth1", "10.0.0.2/24")
-            guest.make_file(FILE_MIB)
-            guest.must("httpd -h /tmp -p 10.0.0.1:80")
-            guest.must(guest.inside("httpd -h /tmp -p 10.0.0.2:80"))
-            there = guest.inside("wget -q -O /tmp/there http://10.0.0.1/file")
-            back_again = "wget -q -O /tmp/again http://10.0.0.2/there"
-            for fetch, copy in ((there, "there"), (back_again, "again")):
-                guest.must(fetch, timeout=90)
-                assert guest.checksum(copy) == guest.checksum("file")
+            for cpu in range(PAIRS):
+                output = guest.must(f"taskset {1 << cpu:x} ping -q -A -c 100 10.0.0.9")
+                assert ping_statistics(output) == (100, 100)
+            counts = back.show("port xstats 0")["xstats"]
+            for pair in range(PAIRS):
+                assert counts[f"rx_q{pair}_packets"] >= 100
+                assert counts[f"tx_q{pair}_packets"] >= 100
+        back.stop()
+
+
+@pytest.mark.parametrize("strict", ["0", "1"], ids=["lazy", "strict"])
+@pytest.mark.parametrize("device", ["", ",packed=on"], ids=["split", "packed"])
+def test_file_over_tcp_is_intact_behind_an_iommu(folder, back_end, any_qemu, device, strict):
+    """Every address is one of the IOMMU's; with strict each is invalid as soon as it was used."""
+    paths = [folder / "0.sock", folder / "1.sock"]
+    with back_end(paths) as back:
+        needs.virtio_features(paths[0], VIRTIO_F_ACCESS_PLATFORM,
+                              *([VIRTIO_F_RING_PACKED] if device else []))
+        with Guest(folder, paths, device_options=device, qemu=any_qemu, iommu=True,
+                   kernel_words=f"iommu.strict={strict}") as guest:
+            exchange_file(guest)
+            assert_negotiated(guest, VIRTIO_F_ACCESS_PLATFORM)
+            guest.must("ls /sys/class/net/eth0/device/../iommu_group")
         back.stop()
 
 
@@ -65,6 +151,26 @@ def test_guest_survives_a_restart_of_the_back_end(folder):
             guest.must("ping -q -A -c 50 10.0.0.9")
             first.process.kill()
             with VhuTestpmd([path], fwd="icmpecho") as second:
+                guest.must("until ping -q -c 1 -W 1 10.0.0.9 >/dev/null; do :; done", 30)
+                output = guest.must("ping -q -A -c 200 10.0.0.9")
+                assert ping_statistics(output) == (200, 200)
+                guest.close()
+                second.stop()
+
+
+def test_packed_guest_survives_a_restart_of_the_back_end(folder):
+    """Where a back-end was in a packed ring only it knew: the driver has to be bound again."""
+    path = folder / "0.sock"
+    with VhuTestpmd([path], fwd="icmpecho") as first:
+        needs.virtio_features(path, VIRTIO_F_RING_PACKED)
+        with Guest(folder, [path], reconnect=True, device_options=",packed=on") as guest:
+            guest.boot()
+            guest.address("eth0", "10.0.0.1/24")
+            guest.must("ping -q -A -c 50 10.0.0.9")
+            first.process.kill()
+            with VhuTestpmd([path], fwd="icmpecho") as second:
+                guest.rebind("eth0")
+                guest.address("eth0", "10.0.0.1/24")
                 guest.must("until ping -q -c 1 -W 1 10.0.0.9 >/dev/null; do :; done", 30)
                 output = guest.must("ping -q -A -c 200 10.0.0.9")
                 assert ping_statistics(output) == (200, 200)

@@ -6,16 +6,17 @@ The guest's init (test/guest/init.sh) executes lines from the serial console and
 status of each with a numbered marker. A second connection, QMP, talks to QEMU itself.
 """
 
-import json
 import re
-import socket
+from pathlib import Path
 
-from rig import place
+from rig import qemu as versions
+from rig.monitor import Monitor
 from rig.process import Failed, Process, wait_until
 from rig.traffic import FRONT_CORE
 
 BOOT_TIMEOUT = 60
 READY = r"@@ready"
+MEMFD = "/memfd:memory-backend-memfd (deleted)"
 
 
 def ping_statistics(output):
@@ -26,70 +27,27 @@ def ping_statistics(output):
     return sum(int(sent) for sent, _ in found), sum(int(received) for _, received in found)
 
 
-class Monitor:
-    """QEMU's machine protocol: one command, one answer; events in between are skipped."""
-
-    def __init__(self, path):
-        self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.connection.settimeout(20)
-        self.connection.connect(str(path))
-        self.stream = self.connection.makefile("rw", encoding="utf-8")
-        self._answer()
-        self("qmp_capabilities")
-
-    def _answer(self):
-        while True:
-            line = self.stream.readline()
-            if not line:
-                raise Failed("QEMU closed its monitor")
-            answer = json.loads(line)
-            if "event" not in answer:
-                return answer
-
-    def __call__(self, command, **arguments):
-        text = {"execute": command}
-        if arguments:
-            text["arguments"] = {key.replace("_", "-"): value for key, value in arguments.items()}
-        self.stream.write(json.dumps(text) + "\n")
-        self.stream.flush()
-        answer = self._answer()
-        if "error" in answer:
-            raise Failed(f"QEMU refused {command}: {answer['error'].get('desc')}")
-        return answer["return"]
-
-    def close(self):
-        self.stream.close()
-        self.connection.close()
-
-
 class Guest:
     """A running guest with one network device per socket path, eth0, eth1, ..."""
 
     def __init__(self, folder, sockets, memory_mib=256, slots=0, reconnect=False,
-                 device_options=""):
-        self.monitor_path = folder / "qmp.sock"
+                 device_options="", queues=1, qemu=None, iommu=False, cpus=1, kernel_words="",
+                 name="guest", extra=()):
+        qemu = qemu or versions.debian()
+        self.name = name
+        self.monitor_path = folder / f"{name}.qmp"
         self.number = 0
         self.ready_from = 0
-        memory = f"{memory_mib}M"
-        if slots:
-            memory += f",slots={slots},maxmem=8G"
+        if iommu:
+            device_options += versions.IOMMU_DEVICE
+            kernel_words += " " + versions.IOMMU_KERNEL
         command = [
-            place.program("qemu-system-x86_64"), "-M", "q35", "-accel", "tcg", "-cpu", "max",
-            "-m", memory, "-display", "none", "-nodefaults", "-serial", "stdio",
-            "-qmp", f"unix:{self.monitor_path},server=on,wait=off",
-            "-kernel", place.GUEST / "vmlinuz", "-initrd", place.GUEST / "initramfs",
-            "-append", "console=ttyS0 quiet panic=-1 memhp_default_state=online_movable",
-            "-object", f"memory-backend-memfd,id=m0,size={memory_mib}M,share=on",
-            "-numa", "node,memdev=m0"]
+            qemu.program, *versions.machine(memory_mib, slots), "-smp", cpus,
+            *versions.kernel(kernel_words), *(versions.iommu() if iommu else []),
+            "-qmp", f"unix:{self.monitor_path},server=on,wait=off", *extra]
         for index, path in enumerate(sockets):
-            again = ",reconnect=1" if reconnect else ""
-            command += [
-                "-chardev", f"socket,id=c{index},path={path}{again}",
-                "-netdev", f"vhost-user,id=n{index},chardev=c{index}",
-                # Without interrupt vectors: QEMU 7.2 under TCG crashes with vhost-user and MSI-X.
-                "-device", f"virtio-net-pci,netdev=n{index},romfile=,vectors=0,"
-                           f"mac=52:54:00:00:00:{index + 1:02x}{device_options}"]
-        self.process = Process("guest", command, cores={FRONT_CORE})
+            command += qemu.network_device(index, path, queues, reconnect, device_options)
+        self.process = Process(name, command, cores={FRONT_CORE})
         self.monitor = None
 
     def __enter__(self):
@@ -102,10 +60,22 @@ class Guest:
         """Wait until init runs; return the kernel's version. Call it again after a reboot."""
         index, match = self.process.wait_for(READY + r" (\S+)", BOOT_TIMEOUT, self.ready_from)
         self.ready_from = index + 1
-        if self.monitor is None:
-            wait_until(self.monitor_path.exists, 5, "QEMU's monitor socket")
-            self.monitor = Monitor(self.monitor_path)
+        self.connect()
         return match.group(1)
+
+    def connect(self):
+        """Connect to QEMU's monitor, whatever the guest does."""
+        if self.monitor is None:
+            try:
+                self.monitor = Monitor(self.monitor_path)
+            except (Failed, OSError) as error:
+                raise Failed(f"{error}\n{self.process.tail()}") from None
+
+    def memory_files(self):
+        """The files that hold the guest's memory, in the order in which QEMU made them."""
+        folder = Path(f"/proc/{self.process.child.pid}/fd")
+        found = [entry for entry in folder.iterdir() if str(entry.readlink()) == MEMFD]
+        return sorted(found, key=lambda entry: int(entry.name))
 
     def send(self, command):
         """Start a command without waiting for it; return what wait() needs."""
@@ -133,6 +103,16 @@ class Guest:
 
     def address(self, device, address):
         self.must(f"ip addr add {address} dev {device} && ip link set {device} up")
+
+    def virtio_name(self, device):
+        """The driver core's name of a network device, such as virtio0."""
+        return self.must(f"basename $(readlink /sys/class/net/{device}/device)").strip()
+
+    def rebind(self, device):
+        """Take the driver off a network device and put it on again; its addresses are gone then."""
+        name = self.virtio_name(device)
+        driver = "/sys/bus/virtio/drivers/virtio_net"
+        self.must(f"echo {name} >{driver}/unbind && echo {name} >{driver}/bind")
 
     def second_host(self, device, address):
         """Move a device into a network namespace of its own: a second host in the same guest.
@@ -168,6 +148,10 @@ class Guest:
         """Memory that the guest's kernel has, MiB."""
         return int(self.must("awk '/MemTotal/ { print int($2 / 1024) }' /proc/meminfo"))
 
+    def wait_memory(self, fits, timeout=60):
+        """Wait until the guest's memory in MiB is as the function says."""
+        wait_until(lambda: fits(self.memory_mib()), timeout, "the guest's memory to change")
+
     def reset(self):
         """Reset the machine as its button would, without a word to the driver; boot() follows."""
         self.ready_from = len(self.process.lines)
@@ -179,6 +163,15 @@ class Guest:
             "qom-type": "memory-backend-memfd", "id": f"hot{number}", "size": mib << 20,
             "share": True})
         self.monitor("device_add", driver="pc-dimm", id=f"dimm{number}", memdev=f"hot{number}")
+
+    def unplug_memory(self, number):
+        """Ask the guest to give one DIMM back; it is gone when the guest has done so."""
+        self.monitor("device_del", id=f"dimm{number}")
+
+    def resize_memory(self, mib):
+        """Ask the virtio-mem device to give the guest so much memory."""
+        self.monitor("qom-set", path="/machine/peripheral/vmem0", property="requested-size",
+                     value=mib << 20)
 
     def close(self):
         if self.monitor is not None:

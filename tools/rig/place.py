@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("VHU_BUILD", ROOT / "build")).resolve()
 GUEST = ROOT / "build" / "guest"
+NEWER_QEMU = ROOT / "build" / "qemu" / "qemu-system-x86_64"
 
 VHU_TESTPMD = BUILD / "app" / "testpmd" / "vhu-testpmd"
 NET_VHU = BUILD / "drivers" / "net" / "vhu" / "librte_net_vhu.so"
@@ -26,4 +27,11 @@ def guest_missing():
         return "qemu-system-x86_64 is not installed (tools/setup guest installs it)"
     if not (GUEST / "vmlinuz").exists() or not (GUEST / "initramfs").exists():
         return "the guest's kernel is missing (tools/setup guest fetches it)"
+    return None
+
+
+def newer_qemu_missing():
+    """Why there is no newer QEMU, or None."""
+    if not NEWER_QEMU.exists():
+        return "QEMU 10 is not in build/qemu (tools/newer-qemu fetches it)"
     return None

@@ -19,7 +19,12 @@ _CORES = sorted(os.sched_getaffinity(0))
 BACK_CORE, FRONT_CORE = _CORES[0], _CORES[-1]
 LISTENING = 0x10000
 VIRTIO_F_IN_ORDER = 35
+VIRTIO_F_ACCESS_PLATFORM = 33
+VIRTIO_F_RING_PACKED = 34
+PROTOCOL_F_LOG_SHMFD = 1
+PROTOCOL_F_PAGEFAULT = 8
 GET_FEATURES = 1
+GET_PROTOCOL_FEATURES = 15
 
 
 def eal(core, hugepages=False, memory_mib=256):
@@ -38,12 +43,12 @@ def listens(path):
     return False
 
 
-def offered_features(path):
-    """Ask the back-end behind the socket which virtio features it offers."""
+def offered_features(path, request=GET_FEATURES):
+    """Ask the back-end behind the socket which virtio features it offers, or protocol features."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(10)
         connection.connect(str(path))
-        connection.sendall(struct.pack("=III", GET_FEATURES, 1, 0))
+        connection.sendall(struct.pack("=III", request, 1, 0))
         answer = connection.recv(20, socket.MSG_WAITALL)
     return struct.unpack("=IIIQ", answer)[3]
 
@@ -88,6 +93,13 @@ class VhuTestpmd(BackEnd):
         command += ["--fwd", fwd, "--json", self.summary_path, *options]
         super().__init__(paths, client, Process("vhu-testpmd", command))
 
+    def show(self, what):
+        """What 'show ... json' at the prompt says (needs the options -i and --auto-start)."""
+        start = len(self.process.lines)
+        self.process.write(f"show {what} json\n")
+        end, _ = self.process.wait_for(r"^[\]}]", start=start)
+        return json.loads("\n".join(self.process.lines[start:end + 1]))
+
     def summary(self):
         """Stop it and return what it has counted."""
         self.stop()
@@ -99,15 +111,27 @@ class VhuTestpmd(BackEnd):
 class Driver(BackEnd):
     """Debian's dpdk-testpmd with our driver net_vhu."""
 
+    driver = "net_vhu"
+    plugin = ["-d", place.NET_VHU]
+    arguments = ""
+
     def __init__(self, paths, queues=1, fwd="io", client=False, hugepages=False, options=()):
-        command = [place.program("dpdk-testpmd"), *eal(BACK_CORE, hugepages), "-d", place.NET_VHU]
+        command = [place.program("dpdk-testpmd"), *eal(BACK_CORE, hugepages), *self.plugin]
         for index, path in enumerate(paths):
-            command += ["--vdev", f"net_vhu{index},iface={path},queues={queues},"
-                                  f"client={int(client)}"]
+            command += ["--vdev", f"{self.driver}{index},iface={path},queues={queues},"
+                                  f"client={int(client)}{self.arguments}"]
         command += ["--", f"--forward-mode={fwd}", "--auto-start", "--no-mlockall",
                     "--nb-cores=1", f"--rxq={queues}", f"--txq={queues}", "--stats-period=3600",
                     "--total-num-mbufs=16384", *options]
         super().__init__(paths, client, Process("dpdk-testpmd", command))
+
+
+class RteVhost(Driver):
+    """Debian's dpdk-testpmd with DPDK's own vhost driver: shows whether a test itself works."""
+
+    driver = "net_vhost"
+    plugin = []
+    arguments = ",iommu-support=1,postcopy-support=1,tso=1"
 
 
 class Verify:
