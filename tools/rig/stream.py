@@ -19,8 +19,8 @@ class Stream:
         guest.must("mkfifo /tmp/copy")
         guest.must("rm -f /tmp/stop; sha256sum </tmp/copy >/tmp/sent 2>&1 &")
         # An end of input would make the receiver close, so it gets none.
-        guest.must(guest.inside(f"sh -c 'tail -f /dev/null | nc -l -p {PORT} | sha256sum >/tmp/got' & "
-                                "echo $! >/run/receiver"))
+        guest.must(guest.inside(f"sh -c 'tail -f /dev/null | nc -l -p {PORT} | "
+                                "sha256sum >/tmp/got' & echo $! >/run/receiver"))
         guest.must(f"until {guest.inside('netstat -lnt')} | grep -q :{PORT}; "
                    "do usleep 10000; done")
         guest.must(f"{SEND} >/dev/null 2>&1 & echo $! >/run/sender")
