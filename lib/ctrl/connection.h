@@ -25,6 +25,8 @@ void vhu_connection_begin(void *owner, int fd);
 void vhu_connection_need_attention(struct vhu_port *port);
 /** Look at the ports that need it. */
 void vhu_connection_attend(struct vhu_control *control);
+/** Send the calls that lcores left to the control thread, in all ports. */
+void vhu_connection_check_calls(struct vhu_control *control);
 /** Look for rings that lcores broke, in all ports. */
 void vhu_connection_check_broken(struct vhu_control *control);
 /**

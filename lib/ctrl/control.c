@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <rte_common.h>
 
@@ -101,9 +103,33 @@ control_free(struct vhu_control *control)
 {
 	if (control->worker != NULL)
 		vhu_worker_stop(control->worker);
-	if (control->loop != NULL)
+	if (control->loop != NULL) {
+		vhu_watch_remove(&control->wishes);
 		vhu_loop_free(control->loop);
+	}
 	free(control);
+}
+
+/* An lcore wants something: that it woke us is all, the step looks what it is. */
+static void
+wish(struct vhu_watch *watch, uint32_t events)
+{
+	uint64_t count;
+	ssize_t got = read(watch->fd, &count, sizeof(count));
+
+	(void)events;
+	(void)got;
+}
+
+/* Without the descriptor lcores are heard a little later, see VHU_CONTROL_WAIT_MS. */
+static void
+watch_wishes(struct vhu_control *control)
+{
+	control->wishes.ready = wish;
+	if (vhu_attention_open() != 0)
+		return;
+	control->wishes.fd = vhu_attention_fd;
+	(void)vhu_watch_set(control->loop, &control->wishes, EPOLLIN);
 }
 
 static int
@@ -120,12 +146,15 @@ control_start(void)
 	vhu_grace_domain_init(&control->domain);
 	control->executor.submit = submit;
 	control->rings_broken = atomic_load_explicit(&vhu_rings_broken, memory_order_relaxed);
+	control->rings_calling = atomic_load_explicit(&vhu_rings_calling, memory_order_relaxed);
 	TAILQ_INIT(&control->ports);
 	TAILQ_INIT(&control->attention);
 	TAILQ_INIT(&control->deliveries);
 	control->loop = vhu_loop_new();
-	if (control->loop != NULL)
+	if (control->loop != NULL) {
+		watch_wishes(control);
 		control->worker = vhu_worker_start(control->loop);
+	}
 	if (control->worker == NULL) {
 		control_free(control);
 		return vhu_error(
@@ -248,7 +277,7 @@ static bool
 step(struct vhu_control *control, int timeout_ms)
 {
 	unsigned int waiting = control->waiting;
-	uint32_t broken;
+	uint32_t broken, calling;
 	int served;
 
 	control->stepping = true;
@@ -266,6 +295,13 @@ step(struct vhu_control *control, int timeout_ms)
 		vhu_connection_check_broken(control);
 	}
 	tick(control);
+	/* Partner: the add in vhu_ring_call(); the ring's own mark is read after it. */
+	calling = atomic_load_explicit(&vhu_rings_calling, memory_order_acquire);
+	if (calling != control->rings_calling) {
+		control->rings_calling = calling;
+		vhu_connection_check_calls(control);
+		served = 1;
+	}
 	vhu_connection_attend(control);
 	control->waiting = vhu_grace_step(&control->domain);
 	/* A continuation may have ended a connection. */

@@ -292,7 +292,9 @@ vhu_channel_send(struct vhu_device *device, struct vhu_message *message, bool ne
 
 	if (rc == 0 && (channel->stream == NULL || device->leaving))
 		rc = -ENOTCONN;
-	if (rc == 0 && channel->count >= VHU_CHANNEL_REQUESTS)
+	/* Calls are bounded by the number of rings, and none may be lost. */
+	if (rc == 0 && channel->count >= VHU_CHANNEL_REQUESTS &&
+	    message->request != VHU_BACKEND_VRING_CALL)
 		rc = -ENOBUFS;
 	if (rc == 0) {
 		request = calloc(1, sizeof(*request));
@@ -320,6 +322,29 @@ vhu_channel_send(struct vhu_device *device, struct vhu_message *message, bool ne
 	return 0;
 }
 
+void
+vhu_channel_withdraw(struct vhu_channel *channel, void *argument)
+{
+	struct vhu_channel_request *request = STAILQ_FIRST(&channel->queue), *next;
+	struct vhu_channel_queue withdrawn = STAILQ_HEAD_INITIALIZER(withdrawn);
+	struct vhu_device *device = channel->device;
+
+	for (; request != NULL; request = next) {
+		next = STAILQ_NEXT(request, link);
+		if (request->argument != argument)
+			continue;
+		STAILQ_REMOVE(&channel->queue, request, vhu_channel_request, link);
+		STAILQ_INSERT_TAIL(&withdrawn, request, link);
+		channel->count--;
+	}
+	vhu_device_pending_up(device);
+	while ((request = STAILQ_FIRST(&withdrawn)) != NULL) {
+		STAILQ_REMOVE_HEAD(&withdrawn, link);
+		finish(channel, request, -ECANCELED, NULL);
+	}
+	vhu_device_pending_down(device);
+}
+
 int
 vhu_device_ask_translation(struct vhu_device *device, uint64_t iova, enum vhu_access access)
 {
@@ -344,5 +369,7 @@ vhu_on_set_backend_req_fd(struct vhu_device *device, struct vhu_message *m,
 	if (rc != 0)
 		return vhu_refuse(VHU_REFUSE, "the socket cannot be served: out of memory or "
 			"descriptors");
+	/* Those for which there was no channel so far. */
+	vhu_device_check_calls(device);
 	return vhu_accept();
 }

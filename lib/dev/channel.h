@@ -30,7 +30,7 @@
 struct vhu_device;
 struct vhu_channel_request;
 
-/** Most requests of a device that are under way or wait. */
+/** Most requests of a device that are under way or wait, calls of rings not counted. */
 #define VHU_CHANNEL_REQUESTS 64
 /** Time that a request has until it is answered, unless the device is configured otherwise. */
 #define VHU_CHANNEL_TIMEOUT_MS 5000
@@ -79,6 +79,9 @@ void vhu_channel_close(struct vhu_channel *channel, int result);
  */
 int vhu_channel_send(struct vhu_device *device, struct vhu_message *message, bool need_reply,
 	vhu_channel_done done, void *argument);
+
+/** End requests with this argument that have not been sent yet with -ECANCELED. */
+void vhu_channel_withdraw(struct vhu_channel *channel, void *argument);
 
 /**
  * Ask for the translation of @p iova (BACKEND_IOTLB_MSG, a miss). It comes as an IOTLB_MSG on the

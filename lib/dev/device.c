@@ -11,7 +11,10 @@
 #include "dev/device_private.h"
 
 /* What is of no use without a channel to the front-end. */
-#define NEEDS_CHANNEL (VHU_BIT(VHU_PROTOCOL_BACKEND_REQ) | VHU_BIT(VHU_PROTOCOL_BACKEND_SEND_FD))
+#define NEEDS_CHANNEL (VHU_BIT(VHU_PROTOCOL_BACKEND_REQ) | \
+	VHU_BIT(VHU_PROTOCOL_BACKEND_SEND_FD) | VHU_BIT(VHU_PROTOCOL_HOST_NOTIFIER) | \
+	VHU_BIT(VHU_PROTOCOL_INBAND_NOTIFICATIONS) | VHU_BIT(VHU_PROTOCOL_SHARED_OBJECT) | \
+	VHU_BIT(VHU_PROTOCOL_SHMEM))
 
 uint64_t
 vhu_device_virtio_features(void)
@@ -31,7 +34,11 @@ vhu_device_protocol_features(void)
 		VHU_BIT(VHU_PROTOCOL_CONFIG) |
 		VHU_BIT(VHU_PROTOCOL_RESET_DEVICE) | VHU_BIT(VHU_PROTOCOL_CONFIGURE_MEM_SLOTS) |
 		VHU_BIT(VHU_PROTOCOL_STATUS) | VHU_BIT(VHU_PROTOCOL_BACKEND_REQ) |
-		VHU_BIT(VHU_PROTOCOL_BACKEND_SEND_FD) |
+		VHU_BIT(VHU_PROTOCOL_BACKEND_SEND_FD) | VHU_BIT(VHU_PROTOCOL_HOST_NOTIFIER) |
+		VHU_BIT(VHU_PROTOCOL_INBAND_NOTIFICATIONS) |
+		VHU_BIT(VHU_PROTOCOL_SHARED_OBJECT) | VHU_BIT(VHU_PROTOCOL_DEVICE_STATE) |
+		VHU_BIT(VHU_PROTOCOL_SHMEM) | VHU_BIT(VHU_PROTOCOL_GET_VRING_BASE_INFLIGHT) |
+		VHU_BIT(VHU_PROTOCOL_GET_VRING_BASE_SKIP_DRAIN) |
 		VHU_BIT(VHU_PROTOCOL_LOG_SHMFD);
 }
 
@@ -49,6 +56,18 @@ offered_protocol_features(const struct vhu_device_config *config)
 		features &= ~VHU_BIT(VHU_PROTOCOL_NET_MTU);
 	if (config->loop == NULL)
 		features &= ~NEEDS_CHANNEL;
+	if (config->ops->save_state == NULL || config->ops->load_state == NULL ||
+	    config->loop == NULL)
+		features &= ~VHU_BIT(VHU_PROTOCOL_DEVICE_STATE);
+	if (config->ops->get_shared_object == NULL)
+		features &= ~VHU_BIT(VHU_PROTOCOL_SHARED_OBJECT);
+	if (config->shmem_count == 0)
+		features &= ~VHU_BIT(VHU_PROTOCOL_SHMEM);
+	if (!config->host_notifiers)
+		features &= ~VHU_BIT(VHU_PROTOCOL_HOST_NOTIFIER);
+	if (!(features & VHU_BIT(VHU_PROTOCOL_INFLIGHT_SHMFD)))
+		features &= ~(VHU_BIT(VHU_PROTOCOL_GET_VRING_BASE_INFLIGHT) |
+			VHU_BIT(VHU_PROTOCOL_GET_VRING_BASE_SKIP_DRAIN));
 	if (!(config->features & VHU_BIT(VHU_F_LOG_ALL)))
 		features &= ~VHU_BIT(VHU_PROTOCOL_LOG_SHMFD);
 	return features;
@@ -173,6 +192,7 @@ leave_quiet(struct vhu_device *device, uint16_t unused)
 		if (ring->error_fd >= 0)
 			close(ring->error_fd);
 		ring->error_fd = -1;
+		ring->error_none = false;
 		vhu_ring_forget(ring);
 	}
 }
@@ -197,15 +217,18 @@ vhu_device_leave(struct vhu_device *device)
 void
 vhu_device_disconnect(struct vhu_device *device, void (*then)(void *owner))
 {
+	bool idle = device->progress == VHU_PROGRESS_IDLE;
+
 	device->leaving = true;
 	device->left = then;
-	/* Held: what is told may not end the device before the next line. */
-	device->pending++;
+	/* Held: what is told may not end the device before the last line. */
+	vhu_device_pending_up(device);
 	vhu_channel_close(&device->channel, -ECANCELED);
-	device->pending--;
 	/* A message at hand is finished first, without a reply; whoever ends it goes on here. */
-	if (device->progress == VHU_PROGRESS_IDLE)
+	if (idle)
 		vhu_device_leave(device);
+	vhu_transfer_cancel(device);
+	vhu_device_pending_down(device);
 }
 
 void

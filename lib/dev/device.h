@@ -17,6 +17,7 @@
  */
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <vhu.h>
@@ -82,6 +83,33 @@ struct vhu_device_ops {
 	 * offered then.
 	 */
 	int (*announce)(void *owner, uint64_t address);
+	/**
+	 * SET_CONFIG: write @p size bytes of the configuration space at @p offset. @p migration:
+	 * restore what another host had, read-only fields included; otherwise the guest's driver
+	 * wrote. @return 0 or -errno (-EPERM: not to be written). May be NULL: nothing can be.
+	 */
+	int (*set_config)(void *owner, uint32_t offset, const void *data, uint32_t size,
+		bool migration);
+	/**
+	 * Device state for another host, once all rings are stopped: what the front-end does not
+	 * know by itself. @p bytes is freed by the caller; at most 16 MiB. @return 0 or -errno. May
+	 * be NULL, as load_state: DEVICE_STATE is not offered then.
+	 */
+	int (*save_state)(void *owner, uint8_t **bytes, size_t *size);
+	/** The reverse. On failure nothing has changed. @return 0 or -errno. */
+	int (*load_state)(void *owner, const uint8_t *bytes, size_t size);
+	/**
+	 * GET_SHARED_OBJECT: a descriptor of the object with this name of 16 bytes, to be closed by
+	 * the caller. @return it or -errno. May be NULL: SHARED_OBJECT is not offered then.
+	 */
+	int (*get_shared_object)(void *owner, const uint8_t *uuid);
+	/** GPU_SET_SOCKET: takes over the descriptor. @return 0 or -errno. May be NULL: refused. */
+	int (*gpu_socket)(void *owner, int fd);
+	/**
+	 * RESET_DEVICE: all rings are stopped; forget what the guest and the front-end set. May be
+	 * NULL.
+	 */
+	void (*reset)(void *owner);
 	/** NET_SET_MTU. @return 0 or -errno. May be NULL: NET_MTU is not offered then. */
 	int (*set_mtu)(void *owner, uint64_t mtu);
 };
@@ -102,6 +130,16 @@ struct vhu_device_config {
 	struct vhu_loop *loop;
 	/** Time for an answer on the back-end channel; 0: VHU_CHANNEL_TIMEOUT_MS. */
 	uint32_t channel_timeout_ms;
+	/** shared memory regions by number, 0: none; kept by the caller. Without: no SHMEM. */
+	const uint64_t *shmem_sizes;
+	uint16_t shmem_count;        /**< at most 256 */
+	/** The device has doorbells: see vhu_device_host_notifier(). */
+	bool host_notifiers;
+	/**
+	 * Lcores do not write to call descriptors, the control thread does: a front-end that makes
+	 * one blocking and fills it cannot hold up an lcore then. Costs the guest latency.
+	 */
+	bool call_handover;
 	bool populate;               /**< fault memory in */
 	/** Buffers are returned in the order they came: the used index tells where to resume. */
 	bool in_order;
@@ -147,6 +185,9 @@ void vhu_device_disconnect(struct vhu_device *device, void (*then)(void *owner))
 
 /** Free a device that is disconnected and not busy. */
 void vhu_device_free(struct vhu_device *device);
+
+/** Send the calls that lcores left to us. For when vhu_rings_calling moved. */
+void vhu_device_check_calls(struct vhu_device *device);
 
 /** Look for rings that lcores broke: log, descriptor, event. For when vhu_rings_broken moved. */
 void vhu_device_check_broken(struct vhu_device *device);

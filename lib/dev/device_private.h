@@ -42,6 +42,11 @@ struct vhu_device_ring {
 	bool started;
 	bool enabled;
 	bool broken_told;       /**< RING_BROKEN was told since the start */
+	/** SET_VRING_CALL, SET_VRING_ERR said that there is none: nothing goes in-band either */
+	bool call_none;
+	bool error_none;
+	bool kick_own;          /**< kick_fd is of our making, for in-band kicks */
+	bool call_queued;       /**< an in-band call waits to be sent */
 	bool lost;              /**< a change of memory under way takes the ring's memory away */
 	int kick_fd;            /**< all three: owned, -1: none */
 	int call_fd;
@@ -75,6 +80,22 @@ struct vhu_bin {
 	vhu_bin_fn then;                 /**< or NULL */
 };
 
+/** Most bytes that the state of a device may have. */
+#define VHU_STATE_MAX (UINT32_C(16) << 20)
+
+/** The state of the device on its way from or to another host; private to on_state.c. */
+struct vhu_transfer {
+	struct vhu_watch watch; /**< owns the descriptor while active */
+	uint8_t *bytes;
+	size_t size;            /**< saving: all of it */
+	size_t done;            /**< written or read so far */
+	int result;             /**< of the last one that ended: 0 or -errno */
+	uint8_t direction;      /**< 0: saving, 1: loading */
+	bool begun;             /**< one was, on this connection */
+	bool active;
+	bool asked;             /**< CHECK_DEVICE_STATE waits for the end */
+};
+
 struct vhu_device {
 	struct vhu_device_config config; /**< name points to the array below */
 	char name[VHU_NAME_SIZE];
@@ -90,6 +111,7 @@ struct vhu_device {
 	uint8_t status;                  /**< virtio status byte: kept for the front-end */
 
 	struct vhu_channel channel;      /**< to the front-end */
+	struct vhu_transfer transfer;
 
 	struct vhu_map *map;             /**< one reference; never NULL */
 	struct vhu_map *empty;           /**< the map without regions, for fresh connections */
@@ -207,8 +229,29 @@ void vhu_rings_stop(struct vhu_device *device);
 void vhu_rings_park(struct vhu_device *device, struct vhu_bin *bin);
 /** Forget what the front-end said about a stopped ring, except its error descriptor. */
 void vhu_ring_forget(struct vhu_device_ring *ring);
-/** Write 1 to an event descriptor; -1 is allowed. */
+
+/* signal.c */
+
+/** Signal an event descriptor once, without ever waiting for its reader; -1 is allowed. */
 void vhu_event_signal(int fd);
+
+/* calls.c */
+
+/** What a snapshot's call_fd is to be for the ring as it is. */
+int vhu_ring_call_fd(const struct vhu_device *device, const struct vhu_device_ring *ring);
+/** Send the call that an lcore left to us, if any. */
+void vhu_ring_deliver_call(struct vhu_device *device, struct vhu_device_ring *ring);
+/** Notify the driver whether anything happened or not: an earlier call may have been lost. */
+void vhu_ring_call_anyway(struct vhu_device *device, struct vhu_device_ring *ring);
+/** The last calls of a ring that is parked, quiet and about to be stopped: now or never. */
+void vhu_ring_end_calls(struct vhu_device *device, struct vhu_device_ring *ring);
+/** Tell the front-end that the ring is broken. */
+void vhu_ring_signal_error(struct vhu_device *device, const struct vhu_device_ring *ring);
+
+/* on_state.c */
+
+/** Give up a transfer under way; whoever waits for it is told. As vhu_device_settle(). */
+void vhu_transfer_cancel(struct vhu_device *device);
 
 /* on_features.c */
 vhu_handler vhu_on_get_features, vhu_on_set_features, vhu_on_get_protocol_features,
@@ -216,12 +259,16 @@ vhu_handler vhu_on_get_features, vhu_on_set_features, vhu_on_get_protocol_featur
 	vhu_on_get_status;
 /* channel.c */
 vhu_handler vhu_on_set_backend_req_fd;
+/* on_object.c */
+vhu_handler vhu_on_get_shared_object, vhu_on_get_shmem_config, vhu_on_gpu_set_socket;
+/* on_state.c */
+vhu_handler vhu_on_set_device_state_fd, vhu_on_check_device_state;
 /* on_memory.c */
 vhu_handler vhu_on_set_mem_table, vhu_on_get_max_mem_slots, vhu_on_add_mem_reg,
 	vhu_on_rem_mem_reg;
 /* on_ring.c */
 vhu_handler vhu_on_set_vring_num, vhu_on_set_vring_addr, vhu_on_set_vring_base,
-	vhu_on_set_vring_kick, vhu_on_set_vring_call, vhu_on_set_vring_err;
+	vhu_on_set_vring_kick, vhu_on_vring_kick, vhu_on_set_vring_call, vhu_on_set_vring_err;
 /* on_stop.c */
 vhu_handler vhu_on_get_vring_base, vhu_on_set_vring_enable, vhu_on_reset_owner,
 	vhu_on_reset_device;

@@ -3,6 +3,7 @@
  */
 
 #include <endian.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
@@ -39,10 +40,24 @@ vhu_on_get_config(struct vhu_device *device, struct vhu_message *m, struct vhu_m
 struct vhu_verdict
 vhu_on_set_config(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
 {
-	(void)device;
+	const struct vhu_wire_config *config = &m->payload.config;
+	bool migration = (config->flags & VHU_CONFIG_MIGRATION) != 0;
+	int rc = -EPERM;
+
 	(void)reply;
-	return vhu_refuse(VHU_REFUSE, "the configuration space is read-only, %u bytes at offset %u "
-		"cannot be written", m->payload.config.size, m->payload.config.offset);
+	/* The table bounds size, so the difference cannot wrap. */
+	if (config->offset > VHU_CONFIG_SPACE_SIZE - config->size)
+		return vhu_refuse(VHU_REFUSE, "%u bytes at offset %u are to be written, there are "
+			"%u", config->size, config->offset, VHU_CONFIG_SPACE_SIZE);
+	if (config->flags & ~VHU_CONFIG_MIGRATION)
+		return vhu_refuse(VHU_REFUSE, "flags 0x%x are not known", config->flags);
+	if (device->config.ops->set_config != NULL)
+		rc = device->config.ops->set_config(device->config.owner, config->offset,
+			config->data, config->size, migration);
+	if (rc != 0)
+		return vhu_refuse(VHU_REFUSE, "%u bytes at offset %u cannot be written: %s",
+			config->size, config->offset, strerror(-rc));
+	return vhu_accept();
 }
 
 struct vhu_verdict

@@ -127,6 +127,10 @@ struct vhu_verdict
 vhu_on_set_protocol_features(struct vhu_device *device, struct vhu_message *m,
 	struct vhu_message *reply)
 {
+	const uint64_t in_band_needs =
+		VHU_BIT(VHU_PROTOCOL_BACKEND_REQ) | VHU_BIT(VHU_PROTOCOL_REPLY_ACK);
+	const uint64_t skip_needs = VHU_BIT(VHU_PROTOCOL_INFLIGHT_SHMFD) |
+		VHU_BIT(VHU_PROTOCOL_GET_VRING_BASE_INFLIGHT);
 	uint64_t features = m->payload.u64;
 
 	(void)reply;
@@ -137,6 +141,15 @@ vhu_on_set_protocol_features(struct vhu_device *device, struct vhu_message *m,
 	if (features != device->protocol && vhu_device_any_started(device))
 		return vhu_refuse(VHU_REFUSE, "protocol features may not change from 0x%" PRIx64
 			" to 0x%" PRIx64 " while a ring is started", device->protocol, features);
+	/* The document wants the connection closed: kicks would be waited for and never come. */
+	if ((features & VHU_BIT(VHU_PROTOCOL_INBAND_NOTIFICATIONS)) && (features & in_band_needs) !=
+			in_band_needs)
+		return vhu_refuse(VHU_REFUSE_CLOSE,
+			"INBAND_NOTIFICATIONS comes without BACKEND_REQ and REPLY_ACK");
+	if ((features & VHU_BIT(VHU_PROTOCOL_GET_VRING_BASE_SKIP_DRAIN)) &&
+	    (features & skip_needs) != skip_needs)
+		return vhu_refuse(VHU_REFUSE_FAULT, "GET_VRING_BASE_SKIP_DRAIN comes without "
+			"INFLIGHT_SHMFD and GET_VRING_BASE_INFLIGHT");
 	device->protocol = features;
 	device->protocol_set = true;
 	return vhu_accept();
@@ -168,10 +181,13 @@ vhu_on_set_status(struct vhu_device *device, struct vhu_message *m, struct vhu_m
 		return vhu_refuse(VHU_REFUSE_FAULT, "status 0x%" PRIx64 " is more than a byte",
 			m->payload.u64);
 	/*
-	 * Kept for the front-end only. Status 0 comes before the rings are stopped and may not
+	 * Kept for the front-end, and told. Status 0 comes before the rings are stopped and may not
 	 * touch them: their positions are asked for afterwards.
 	 */
-	device->status = (uint8_t)m->payload.u64;
+	if (device->status != m->payload.u64) {
+		device->status = (uint8_t)m->payload.u64;
+		vhu_device_tell(device, VHU_EVENT_STATUS, device->status);
+	}
 	return vhu_accept();
 }
 

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -153,11 +154,12 @@ check_event_fd(const struct vhu_device_ring *ring, const struct vhu_message *m, 
 }
 
 static void
-replace_kick(struct vhu_device *device, struct vhu_device_ring *ring, int fd)
+replace_kick(struct vhu_device *device, struct vhu_device_ring *ring, int fd, bool own)
 {
 	int old = ring->kick_fd;
 
 	ring->kick_fd = fd;
+	ring->kick_own = own;
 	/* First the owner lets go of the old one, then it is closed. */
 	if (device->config.ops->kick_changed != NULL)
 		device->config.ops->kick_changed(device->config.owner, ring->index, fd);
@@ -190,26 +192,20 @@ prepare_start(struct vhu_device *device, struct vhu_device_ring *ring, uint16_t 
 	return verdict;
 }
 
-struct vhu_verdict
-vhu_on_set_vring_kick(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
+/* Takes over the kick descriptor, also on failure. */
+static struct vhu_verdict
+start(struct vhu_device *device, struct vhu_device_ring *ring, int kick_fd, bool kick_own)
 {
-	struct vhu_device_ring *ring = ring_of_fd(device, m);
 	struct vhu_published *next;
 	struct vhu_verdict verdict;
 	uint16_t next_used = 0;
-	int fd;
 
-	(void)reply;
-	verdict = check_event_fd(ring, m, false, &fd);
-	if (verdict.severity != VHU_ACCEPT)
-		return verdict;
-	if (ring->started) {
-		replace_kick(device, ring, vhu_message_take_fd(m, 0));
+	verdict = prepare_start(device, ring, &next_used, &next);
+	if (verdict.severity != VHU_ACCEPT) {
+		if (kick_fd >= 0)
+			close(kick_fd);
 		return verdict;
 	}
-	verdict = prepare_start(device, ring, &next_used, &next);
-	if (verdict.severity != VHU_ACCEPT)
-		return verdict;
 	/* Parked and quiet: it was never started, or a grace period has passed since it was. */
 	/* What a former back-end took and never returned is taken again, where that is sure. */
 	if (device->config.in_order)
@@ -217,11 +213,53 @@ vhu_on_set_vring_kick(struct vhu_device *device, struct vhu_message *m, struct v
 	vhu_ring_reset(ring->lcore, ring->base, next_used);
 	ring->started = true;
 	ring->broken_told = false;
-	replace_kick(device, ring, vhu_message_take_fd(m, 0));
+	replace_kick(device, ring, kick_fd, kick_own);
 	vhu_ring_swap(ring, next, NULL);
 	/* One may have been lost with the connection before: one too many does no harm. */
-	vhu_event_signal(ring->call_fd);
+	vhu_ring_call_anyway(device, ring);
 	vhu_ring_tell(device, ring, VHU_EVENT_RING_STARTED, ring->size);
+	return verdict;
+}
+
+struct vhu_verdict
+vhu_on_set_vring_kick(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
+{
+	struct vhu_device_ring *ring = ring_of_fd(device, m);
+	struct vhu_verdict verdict;
+	int fd;
+
+	(void)reply;
+	verdict = check_event_fd(ring, m, false, &fd);
+	if (verdict.severity != VHU_ACCEPT)
+		return verdict;
+	if (!ring->started)
+		return start(device, ring, vhu_message_take_fd(m, 0), false);
+	replace_kick(device, ring, vhu_message_take_fd(m, 0), false);
+	return verdict;
+}
+
+/*
+ * A kick that comes as a message starts the ring as well. Whoever sleeps on the ring's kicks sleeps
+ * on a descriptor, so it gets one of ours.
+ */
+struct vhu_verdict
+vhu_on_vring_kick(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
+{
+	struct vhu_device_ring *ring = ring_of_state(device, m);
+	struct vhu_verdict verdict = vhu_accept();
+
+	(void)reply;
+	if (!ring->started) {
+		int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+		if (fd < 0)
+			return vhu_refuse(VHU_REFUSE, "no descriptor for kicks of ring %u: %s",
+				ring->index, strerror(errno));
+		verdict = start(device, ring, fd, true);
+	}
+	/* The front-end's own descriptor is the front-end's to signal. */
+	if (verdict.severity == VHU_ACCEPT && ring->kick_own)
+		vhu_event_signal(ring->kick_fd);
 	return verdict;
 }
 
@@ -233,7 +271,7 @@ static void
 call_replaced(struct vhu_device *device, uint16_t index)
 {
 	if (device->rings[index].started)
-		vhu_event_signal(device->rings[index].call_fd);
+		vhu_ring_call_anyway(device, &device->rings[index]);
 }
 
 struct vhu_verdict
@@ -241,6 +279,7 @@ vhu_on_set_vring_call(struct vhu_device *device, struct vhu_message *m, struct v
 {
 	struct vhu_device_ring *ring = ring_of_fd(device, m);
 	int fd, old = ring->call_fd;
+	bool old_none = ring->call_none;
 	struct vhu_published *next = NULL;
 	struct vhu_verdict verdict;
 	struct vhu_bin *bin;
@@ -253,10 +292,12 @@ vhu_on_set_vring_call(struct vhu_device *device, struct vhu_message *m, struct v
 	if (bin == NULL)
 		return vhu_refuse(VHU_REFUSE, "out of memory for ring %u", ring->index);
 	ring->call_fd = fd;
+	ring->call_none = fd < 0;
 	if (ring->published != NULL) {
 		next = vhu_ring_build(device, ring, device->map, &verdict);
 		if (next == NULL) {
 			ring->call_fd = old;
+			ring->call_none = old_none;
 			vhu_bin_discard(bin);
 			return verdict;
 		}
@@ -285,5 +326,6 @@ vhu_on_set_vring_err(struct vhu_device *device, struct vhu_message *m, struct vh
 	if (ring->error_fd >= 0)
 		close(ring->error_fd);
 	ring->error_fd = vhu_message_take_fd(m, 0);
+	ring->error_none = fd < 0;
 	return verdict;
 }

@@ -30,7 +30,10 @@ vhu_on_get_vring_base(struct vhu_device *device, struct vhu_message *m, struct v
 	struct vhu_bin *bin = vhu_bin_own(device);
 
 	(void)reply;
-	vhu_ring_tell_stopping(device, ring);
+	/* What is in flight stays there, marked in the inflight area, for whoever comes next. */
+	if (m->request != VHU_GET_VRING_BASE_SKIP_DRAIN &&
+	    !(device->protocol & VHU_BIT(VHU_PROTOCOL_GET_VRING_BASE_INFLIGHT)))
+		vhu_ring_tell_stopping(device, ring);
 	vhu_device_defer(device);
 	vhu_ring_swap(ring, NULL, bin);
 	bin->ring = ring->index;
@@ -137,6 +140,8 @@ device_reset(struct vhu_device *device, uint16_t unused)
 	for (i = 0; i < device->config.ring_count; i++)
 		vhu_ring_forget(&device->rings[i]);
 	device->status = 0;
+	if (device->config.ops->reset != NULL)
+		device->config.ops->reset(device->config.owner);
 	if (device->features != 0) {
 		device->features = 0;
 		vhu_device_tell(device, VHU_EVENT_FEATURES, 0);

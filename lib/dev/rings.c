@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -71,7 +70,7 @@ vhu_ring_build(struct vhu_device *device, const struct vhu_device_ring *ring, st
 		.space.map = map,
 		.held_map = map,
 		.size = ring->size,
-		.call_fd = ring->call_fd,
+		.call_fd = vhu_ring_call_fd(device, ring),
 		.features = device->features,
 		.body = "",
 	};
@@ -230,25 +229,6 @@ vhu_ring_tell(struct vhu_device *device, const struct vhu_device_ring *ring,
 }
 
 void
-vhu_event_signal(int fd)
-{
-	static const uint64_t one = 1;
-	struct pollfd state = { .fd = fd, .events = POLLOUT };
-	ssize_t written;
-
-	if (fd < 0)
-		return;
-	/*
-	 * A full counter has been signalled already; any other failure concerns the peer only. The
-	 * peer shares the descriptor's flags and may have made it blocking again: look first.
-	 */
-	if (poll(&state, 1, 0) != 1 || !(state.revents & POLLOUT))
-		return;
-	written = write(fd, &one, sizeof(one));
-	(void)written;
-}
-
-void
 vhu_ring_tell_broken(struct vhu_device *device, struct vhu_device_ring *ring)
 {
 	uint8_t reason;
@@ -263,7 +243,7 @@ vhu_ring_tell_broken(struct vhu_device *device, struct vhu_device_ring *ring)
 	vhu_log(VHU_LOG_WARNING, device->name, ring->index,
 		"broken: %s (%" PRIu32 "); it rests until it is restarted", vhu_broken_text(reason),
 		atomic_load_explicit(&ring->lcore->broken_detail, memory_order_relaxed));
-	vhu_event_signal(ring->error_fd);
+	vhu_ring_signal_error(device, ring);
 	vhu_ring_tell(device, ring, VHU_EVENT_RING_BROKEN, reason);
 }
 
@@ -297,6 +277,7 @@ vhu_ring_stop(struct vhu_device *device, struct vhu_device_ring *ring)
 	bool was_started = ring->started;
 
 	vhu_ring_tell_broken(device, ring);
+	vhu_ring_end_calls(device, ring);
 	if (was_started)
 		ring->base = ring->lcore->next_avail;
 	ring->started = false;
@@ -305,6 +286,7 @@ vhu_ring_stop(struct vhu_device *device, struct vhu_device_ring *ring)
 		device->config.ops->kick_changed(device->config.owner, ring->index, -1);
 	close_fd(&ring->kick_fd);
 	close_fd(&ring->call_fd);
+	ring->kick_own = false;
 	return was_started;
 }
 
@@ -332,5 +314,6 @@ vhu_ring_forget(struct vhu_device_ring *ring)
 	ring->size = 0;
 	ring->base = 0;
 	ring->addressed = false;
+	ring->call_none = false;
 	ring->address = (struct vhu_wire_vring_addr){ 0 };
 }

@@ -49,6 +49,7 @@ enum vhu_event_type {
 	VHU_EVENT_REFUSED,       /**< a malformed message; value: its request number */
 	/** a guest moved here, the network is told; value: its address, first byte lowest */
 	VHU_EVENT_ANNOUNCE,
+	VHU_EVENT_STATUS,        /**< value: virtio status byte (4: DRIVER_OK, 8: FEATURES_OK) */
 	VHU_EVENT_OVERFLOW,      /**< events were lost before this one; value: how many */
 	VHU_EVENT_TYPES          /**< not an event: how many types there are */
 };

@@ -45,6 +45,7 @@ static const char *const events[VHU_EVENT_TYPES] = {
 	[VHU_EVENT_RING_BROKEN] = "ring broken",
 	[VHU_EVENT_REFUSED] = "refused",
 	[VHU_EVENT_ANNOUNCE] = "announce",
+	[VHU_EVENT_STATUS] = "status",
 	[VHU_EVENT_OVERFLOW] = "overflow",
 };
 

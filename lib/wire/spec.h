@@ -208,6 +208,8 @@ struct vhu_wire_inflight {
 } __attribute__((packed));
 
 #define VHU_CONFIG_SPACE_SIZE 256
+/** vhu_wire_config.flags: written for migration, not by the driver */
+#define VHU_CONFIG_MIGRATION 1u
 struct vhu_wire_config {
 	uint32_t offset;
 	uint32_t size;
