@@ -10,8 +10,8 @@
  * Copying payload between guest memory and mbufs.
  *
  * The including file is compiled once per instruction set; VHU_VECTOR is its widest register in
- * bytes. A copy is whole vectors from the front and one vector that ends at the last byte and may
- * overlap them, so that no byte outside the range is touched and there is no loop over a tail.
+ * bytes. A copy is vectors from the front and vectors that end at the last byte and may overlap
+ * them, so that no byte outside the range is touched and there is no loop over a tail.
  */
 
 #include <stddef.h>
@@ -66,7 +66,28 @@ vhu_copy_short(uint8_t *to, const uint8_t *from, size_t size)
 		*to = *from;
 }
 
-/** Copy @p size bytes; the ranges must not overlap. */
+/** Bytes that the loop moves at a time: enough loads go out together before the first store. */
+#define VHU_COPY_BLOCK (VHU_VECTOR >= 64 ? 2 * VHU_VECTOR : 4 * VHU_VECTOR)
+
+/** A block of 64 or 128 bytes. */
+static inline __attribute__((always_inline)) void
+vhu_copy_block(uint8_t *restrict to, const uint8_t *restrict from)
+{
+	vhu_vector_t part[VHU_COPY_BLOCK / VHU_VECTOR];
+	unsigned int i;
+
+#pragma GCC unroll 4
+	for (i = 0; i < VHU_COPY_BLOCK / VHU_VECTOR; i++)
+		part[i] = *(const vhu_vector_t *)(from + i * VHU_VECTOR);
+#pragma GCC unroll 4
+	for (i = 0; i < VHU_COPY_BLOCK / VHU_VECTOR; i++)
+		*(vhu_vector_t *)(to + i * VHU_VECTOR) = part[i];
+}
+
+/**
+ * Copy @p size bytes; the ranges must not overlap. What is left behind whole blocks is no loop,
+ * whose length would be mispredicted, but one more block that ends at the last byte.
+ */
 static inline __attribute__((always_inline)) void
 vhu_copy(uint8_t *restrict to, const uint8_t *restrict from, size_t size)
 {
@@ -76,26 +97,20 @@ vhu_copy(uint8_t *restrict to, const uint8_t *restrict from, size_t size)
 		vhu_copy_short(to, from, size);
 		return;
 	}
-	/* Four at a time: the loads go out together before the first store. */
-	while (size - done >= 4 * VHU_VECTOR) {
-		vhu_vector_t a = *(const vhu_vector_t *)(from + done);
-		vhu_vector_t b = *(const vhu_vector_t *)(from + done + VHU_VECTOR);
-		vhu_vector_t c = *(const vhu_vector_t *)(from + done + 2 * VHU_VECTOR);
-		vhu_vector_t d = *(const vhu_vector_t *)(from + done + 3 * VHU_VECTOR);
-
-		*(vhu_vector_t *)(to + done) = a;
-		*(vhu_vector_t *)(to + done + VHU_VECTOR) = b;
-		*(vhu_vector_t *)(to + done + 2 * VHU_VECTOR) = c;
-		*(vhu_vector_t *)(to + done + 3 * VHU_VECTOR) = d;
-		done += 4 * VHU_VECTOR;
+	if (size <= 2 * VHU_VECTOR) {
+		VHU_COPY_ENDS(vhu_vector_t, to, from, size);
+		return;
 	}
-	while (size - done >= VHU_VECTOR) {
-		*(vhu_vector_t *)(to + done) = *(const vhu_vector_t *)(from + done);
-		done += VHU_VECTOR;
+	if (size < VHU_COPY_BLOCK) {
+		/* Only where a block is more than two vectors. */
+		VHU_COPY_ENDS(vhu_vector_t, to, from, 2 * VHU_VECTOR);
+		VHU_COPY_ENDS(vhu_vector_t, to + size - 2 * VHU_VECTOR,
+			from + size - 2 * VHU_VECTOR, 2 * VHU_VECTOR);
+		return;
 	}
-	if (done != size)
-		*(vhu_vector_t *)(to + size - VHU_VECTOR) =
-			*(const vhu_vector_t *)(from + size - VHU_VECTOR);
+	for (; size - done > VHU_COPY_BLOCK; done += VHU_COPY_BLOCK)
+		vhu_copy_block(to + done, from + done);
+	vhu_copy_block(to + size - VHU_COPY_BLOCK, from + size - VHU_COPY_BLOCK);
 }
 
 #endif /* VHU_NET_COPY_H */

@@ -217,6 +217,7 @@ VHU_SPECIALISED void
 packed_give(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	const struct vhu_gathered *g, unsigned int n, const bool skip)
 {
+	vhu_packed_word_t *to = vhu_packed_word_at(snapshot, ring->next_used);
 	unsigned int i = 0;
 
 	if (!skip) {
@@ -226,9 +227,8 @@ packed_give(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 			ring->held_word = g->used[0];
 			i = 1;
 		}
-		for (; i < n; i++)
-			__atomic_store_n(vhu_packed_word_at(snapshot,
-				(uint16_t)(ring->next_used + i)), g->used[i], __ATOMIC_RELAXED);
+		for (; i < n; i++) /* descriptors are two words */
+			__atomic_store_n(&to[2 * i], g->used[i], __ATOMIC_RELAXED);
 	}
 	vhu_packed_advance(&ring->next_used, &ring->used_wrap, (uint16_t)n, snapshot->size);
 	vhu_packed_advance(&ring->next_avail, &ring->avail_wrap, (uint16_t)n, snapshot->size);
