@@ -39,7 +39,7 @@ vhu_device_protocol_features(void)
 		VHU_BIT(VHU_PROTOCOL_SHARED_OBJECT) | VHU_BIT(VHU_PROTOCOL_DEVICE_STATE) |
 		VHU_BIT(VHU_PROTOCOL_SHMEM) | VHU_BIT(VHU_PROTOCOL_GET_VRING_BASE_INFLIGHT) |
 		VHU_BIT(VHU_PROTOCOL_GET_VRING_BASE_SKIP_DRAIN) |
-		VHU_BIT(VHU_PROTOCOL_LOG_SHMFD);
+		VHU_BIT(VHU_PROTOCOL_LOG_SHMFD) | VHU_BIT(VHU_PROTOCOL_INFLIGHT_SHMFD);
 }
 
 /* What this device can serve with the operations that it was given. */
@@ -169,6 +169,8 @@ leave_end(struct vhu_device *device)
 	device->protocol = 0;
 	device->protocol_set = false;
 	device->status = 0;
+	vhu_inflight_drop(device->inflight);
+	device->inflight = NULL;
 	device->connected = false;
 	device->leaving = false;
 	/* Last: the owner may free the device. */
@@ -319,7 +321,8 @@ vhu_device_ring_info(const struct vhu_device *device, uint16_t index, struct vhu
 		.broken = reason != VHU_BROKEN_NO,
 		/* The lcore's while the ring runs: a word each, true for a moment of its own. */
 		.next_avail = ring->started ?
-			__atomic_load_n(&ring->lcore->next_avail, __ATOMIC_RELAXED) : ring->base,
+			__atomic_load_n(&ring->lcore->next_avail, __ATOMIC_RELAXED) :
+			(uint16_t)ring->base,
 		.next_used = __atomic_load_n(&ring->lcore->next_used, __ATOMIC_RELAXED),
 		.call_fd = ring->call_fd,
 		.kick_fd = ring->kick_fd,

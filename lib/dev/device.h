@@ -23,6 +23,7 @@
 #include <vhu.h>
 
 #include "mem/map.h"
+#include "ring/chain.h"
 #include "ring/ring.h"
 #include "snap/publish.h"
 #include "wire/message.h"
@@ -65,6 +66,17 @@ struct vhu_device_ops {
 	 * snapshot is set. @return 0 or -errno (the ring does not start then).
 	 */
 	int (*specialise)(void *owner, uint16_t ring, struct vhu_snapshot *snapshot);
+	/**
+	 * A ring of this size is about to start: get memory for what will be in flight
+	 * (vhu_element_queue_memory()). @return 0 or -errno: it does not start then. May be NULL.
+	 */
+	int (*ring_prepare)(void *owner, uint16_t ring, uint16_t size);
+	/**
+	 * It starts, later than that if its memory is translated: vhu_element_queue_start(), which
+	 * explains the other parameters. NULL for devices that give back within a burst.
+	 */
+	void (*ring_place)(void *owner, uint16_t ring, const struct vhu_snapshot *snapshot,
+		uint16_t capacity, struct vhu_walk *avail, struct vhu_walk *used);
 	/**
 	 * A started ring is about to stop for good: the last moment to give back what was taken
 	 * from it. Called before it is parked. May be NULL.

@@ -23,6 +23,7 @@
 #include "dev/channel.h"
 #include "dev/device.h"
 #include "mem/dirty.h"
+#include "mem/inflight.h"
 
 struct vhu_bin;
 
@@ -31,14 +32,18 @@ struct vhu_published {
 	struct vhu_snapshot snapshot; /**< first: its address is what lcores get */
 	struct vhu_published *next;   /**< in a bin */
 	struct vhu_dirty *log;        /**< the same log, one reference; or NULL */
+	struct vhu_inflight_area *inflight; /**< one reference, or NULL */
 };
 
 /** The control side of one ring. */
 struct vhu_device_ring {
 	uint16_t index;
 	uint16_t size;          /**< descriptors; 0: SET_VRING_NUM has not come */
-	uint16_t base;          /**< where to start; valid while stopped */
+	/** where to start; valid while stopped. Packed: both positions, see place.c */
+	uint32_t base;
+	bool based;             /**< a base was given, or remembered */
 	bool addressed;         /**< SET_VRING_ADDR has come */
+	bool packed;            /**< format of the ring; valid while started */
 	bool started;
 	bool enabled;
 	bool broken_told;       /**< RING_BROKEN was told since the start */
@@ -121,6 +126,7 @@ struct vhu_device {
 	 */
 	struct vhu_dirty *log;
 	int log_fd;                      /**< signalled after pages were marked; owned, -1: none */
+	struct vhu_inflight_area *inflight; /**< one reference; NULL: none was set */
 	struct vhu_device_ring *rings;   /**< config.ring_count */
 	struct vhu_reader **readers;     /**< of all rings */
 
@@ -253,6 +259,27 @@ void vhu_ring_signal_error(struct vhu_device *device, const struct vhu_device_ri
 /** Give up a transfer under way; whoever waits for it is told. As vhu_device_settle(). */
 void vhu_transfer_cancel(struct vhu_device *device);
 
+/* place.c */
+
+/** Descriptors of the largest ring that the standard allows. */
+#define VHU_RING_MAX 32768
+
+/** May the ring turn out to be packed, as far as features were acknowledged yet? */
+bool vhu_ring_may_be_packed(const struct vhu_device *device);
+/** Do size and base suit the format that was negotiated? For the start. */
+struct vhu_verdict vhu_ring_check_layout(const struct vhu_device *device,
+	const struct vhu_device_ring *ring);
+/** The ring's part of the in-flight area, or NULL. */
+void *vhu_ring_inflight(const struct vhu_device *device, const struct vhu_device_ring *ring);
+/**
+ * The ring's memory is there: find out where it goes on. It is parked and quiet.
+ * @param resolved  its three addresses.
+ */
+void vhu_ring_place(struct vhu_device *device, struct vhu_device_ring *ring,
+	const struct vhu_snapshot *resolved);
+/** Where a ring that is parked and quiet has got to, as a base. */
+uint32_t vhu_ring_position(const struct vhu_device *device, const struct vhu_device_ring *ring);
+
 /* on_features.c */
 vhu_handler vhu_on_get_features, vhu_on_set_features, vhu_on_get_protocol_features,
 	vhu_on_set_protocol_features, vhu_on_set_owner, vhu_on_get_queue_num, vhu_on_set_status,
@@ -263,6 +290,8 @@ vhu_handler vhu_on_set_backend_req_fd;
 vhu_handler vhu_on_get_shared_object, vhu_on_get_shmem_config, vhu_on_gpu_set_socket;
 /* on_state.c */
 vhu_handler vhu_on_set_device_state_fd, vhu_on_check_device_state;
+/* on_inflight.c */
+vhu_handler vhu_on_get_inflight_fd, vhu_on_set_inflight_fd;
 /* on_memory.c */
 vhu_handler vhu_on_set_mem_table, vhu_on_get_max_mem_slots, vhu_on_add_mem_reg,
 	vhu_on_rem_mem_reg;

@@ -11,10 +11,6 @@
 #include <unistd.h>
 
 #include "dev/device_private.h"
-#include "ring/guest.h"
-
-/* Largest ring that the standard allows. */
-#define RING_SIZE_MAX 32768
 
 static struct vhu_device_ring *
 ring_of_state(struct vhu_device *device, const struct vhu_message *m)
@@ -43,10 +39,14 @@ vhu_on_set_vring_num(struct vhu_device *device, struct vhu_message *m, struct vh
 	(void)reply;
 	if (ring->started)
 		return refuse_started(ring);
-	if (size == 0 || size > RING_SIZE_MAX || (size & (size - 1)) != 0)
+	if (size == 0 || size > VHU_RING_MAX)
 		return vhu_refuse(VHU_REFUSE_FAULT,
-			"ring %u cannot have %u descriptors, powers of two up to %u are allowed",
-			ring->index, size, RING_SIZE_MAX);
+			"ring %u cannot have %u descriptors, up to %u are allowed", ring->index,
+			size, VHU_RING_MAX);
+	if ((size & (size - 1)) != 0 && !vhu_ring_may_be_packed(device))
+		return vhu_refuse(VHU_REFUSE_FAULT,
+			"split ring %u cannot have %u descriptors, not a power of two",
+			ring->index, size);
 	ring->size = (uint16_t)size;
 	return vhu_accept();
 }
@@ -115,11 +115,12 @@ vhu_on_set_vring_base(struct vhu_device *device, struct vhu_message *m, struct v
 	(void)reply;
 	if (ring->started)
 		return refuse_started(ring);
-	if (m->payload.state.value > UINT16_MAX)
+	if (m->payload.state.value > UINT16_MAX && !vhu_ring_may_be_packed(device))
 		return vhu_refuse(VHU_REFUSE_FAULT,
 			"ring %u cannot start at %u, at most %u is allowed", ring->index,
 			m->payload.state.value, UINT16_MAX);
-	ring->base = (uint16_t)m->payload.state.value;
+	ring->base = m->payload.state.value;
+	ring->based = true;
 	return vhu_accept();
 }
 
@@ -167,12 +168,22 @@ replace_kick(struct vhu_device *device, struct vhu_device_ring *ring, int fd, bo
 		close(old);
 }
 
+/* Memory for what stays in flight, for device types that keep something. */
+static struct vhu_verdict
+prepare_elements(const struct vhu_device *device, const struct vhu_device_ring *ring)
+{
+	int rc = device->config.ops->ring_prepare == NULL ? 0 :
+		device->config.ops->ring_prepare(device->config.owner, ring->index, ring->size);
+
+	return rc == 0 ? vhu_accept() : vhu_refuse(VHU_REFUSE, "ring %u cannot start: %s",
+		ring->index, strerror(-rc));
+}
+
 /* What a ring needs before it may start. In @p next: what is to be published, if anything. */
 static struct vhu_verdict
-prepare_start(struct vhu_device *device, struct vhu_device_ring *ring, uint16_t *next_used,
-	struct vhu_published **next)
+prepare_start(struct vhu_device *device, struct vhu_device_ring *ring,
+	struct vhu_snapshot *resolved, struct vhu_published **next)
 {
-	struct vhu_snapshot probe;
 	struct vhu_verdict verdict;
 
 	*next = NULL;
@@ -182,12 +193,14 @@ prepare_start(struct vhu_device *device, struct vhu_device_ring *ring, uint16_t 
 	if (!ring->addressed)
 		return vhu_refuse(VHU_REFUSE_FAULT,
 			"ring %u has no addresses, SET_VRING_ADDR comes first", ring->index);
-	verdict = vhu_ring_resolve(ring, device->map, &probe);
+	verdict = vhu_ring_check_layout(device, ring);
 	if (verdict.severity != VHU_ACCEPT)
 		return verdict;
-	/* The driver goes on from its own used index, whatever base was given. */
-	*next_used = vhu_guest_load16(&probe.used->idx);
-	if (ring->enabled)
+	ring->packed = device->features & VHU_BIT(VIRTIO_F_RING_PACKED);
+	verdict = vhu_ring_resolve(ring, device->map, resolved);
+	if (verdict.severity == VHU_ACCEPT)
+		verdict = prepare_elements(device, ring);
+	if (verdict.severity == VHU_ACCEPT && ring->enabled)
 		*next = vhu_ring_build(device, ring, device->map, &verdict);
 	return verdict;
 }
@@ -196,21 +209,18 @@ prepare_start(struct vhu_device *device, struct vhu_device_ring *ring, uint16_t 
 static struct vhu_verdict
 start(struct vhu_device *device, struct vhu_device_ring *ring, int kick_fd, bool kick_own)
 {
+	struct vhu_snapshot resolved;
 	struct vhu_published *next;
 	struct vhu_verdict verdict;
-	uint16_t next_used = 0;
 
-	verdict = prepare_start(device, ring, &next_used, &next);
+	verdict = prepare_start(device, ring, &resolved, &next);
 	if (verdict.severity != VHU_ACCEPT) {
 		if (kick_fd >= 0)
 			close(kick_fd);
 		return verdict;
 	}
 	/* Parked and quiet: it was never started, or a grace period has passed since it was. */
-	/* What a former back-end took and never returned is taken again, where that is sure. */
-	if (device->config.in_order)
-		ring->base = next_used;
-	vhu_ring_reset(ring->lcore, ring->base, next_used);
+	vhu_ring_place(device, ring, &resolved);
 	ring->started = true;
 	ring->broken_told = false;
 	replace_kick(device, ring, kick_fd, kick_own);

@@ -142,6 +142,8 @@ device_reset(struct vhu_device *device, uint16_t unused)
 	device->status = 0;
 	if (device->config.ops->reset != NULL)
 		device->config.ops->reset(device->config.owner);
+	vhu_inflight_drop(device->inflight);
+	device->inflight = NULL;
 	if (device->features != 0) {
 		device->features = 0;
 		vhu_device_tell(device, VHU_EVENT_FEATURES, 0);

@@ -32,19 +32,20 @@ struct vhu_verdict
 vhu_ring_resolve(const struct vhu_device_ring *ring, const struct vhu_map *map,
 	struct vhu_snapshot *snapshot)
 {
+	const bool packed = ring->packed;
 	const uint64_t size = ring->size;
 	void *descriptors, *avail, *used;
 	struct vhu_verdict verdict;
 
 	/* Sizes include the event index words at the ends: used or not, they belong to the ring. */
-	verdict = resolve_area(ring, map, "descriptor table", ring->address.descriptor,
-		16 * size, 16, &descriptors);
+	verdict = resolve_area(ring, map, packed ? "descriptor ring" : "descriptor table",
+		ring->address.descriptor, 16 * size, 16, &descriptors);
 	if (verdict.severity == VHU_ACCEPT)
-		verdict = resolve_area(ring, map, "available ring", ring->address.avail,
-			6 + 2 * size, 2, &avail);
+		verdict = resolve_area(ring, map, packed ? "driver event area" : "available ring",
+			ring->address.avail, packed ? 4 : 6 + 2 * size, packed ? 4 : 2, &avail);
 	if (verdict.severity == VHU_ACCEPT)
-		verdict = resolve_area(ring, map, "used ring", ring->address.used,
-			6 + 8 * size, 4, &used);
+		verdict = resolve_area(ring, map, packed ? "device event area" : "used ring",
+			ring->address.used, packed ? 4 : 6 + 8 * size, 4, &used);
 	if (verdict.severity != VHU_ACCEPT)
 		return verdict;
 	snapshot->descriptors = descriptors;
@@ -72,6 +73,9 @@ vhu_ring_build(struct vhu_device *device, const struct vhu_device_ring *ring, st
 		.size = ring->size,
 		.call_fd = vhu_ring_call_fd(device, ring),
 		.features = device->features,
+		.format = ring->packed ? VHU_PACKED : VHU_SPLIT,
+		.in_order = device->features & VHU_BIT(VHU_F_IN_ORDER),
+		.inflight = vhu_ring_inflight(device, ring),
 		.body = "",
 	};
 	if (device->features & VHU_BIT(VHU_F_LOG_ALL)) {
@@ -96,6 +100,10 @@ vhu_ring_build(struct vhu_device *device, const struct vhu_device_ring *ring, st
 	vhu_map_hold(map);
 	if (published->log != NULL)
 		published->log->references++;
+	if (published->snapshot.inflight != NULL) {
+		published->inflight = device->inflight;
+		published->inflight->references++;
+	}
 	return published;
 }
 
@@ -105,6 +113,7 @@ vhu_published_free(struct vhu_device *device, struct vhu_published *published)
 	struct vhu_map *map = published->snapshot.held_map;
 
 	vhu_dirty_drop(published->log);
+	vhu_inflight_drop(published->inflight);
 	free(published);
 	vhu_device_drop_map(device, map);
 }
@@ -279,7 +288,8 @@ vhu_ring_stop(struct vhu_device *device, struct vhu_device_ring *ring)
 	vhu_ring_tell_broken(device, ring);
 	vhu_ring_end_calls(device, ring);
 	if (was_started)
-		ring->base = ring->lcore->next_avail;
+		ring->base = vhu_ring_position(device, ring);
+	ring->based |= was_started;
 	ring->started = false;
 	ring->lost = false;
 	if (ring->kick_fd >= 0 && device->config.ops->kick_changed != NULL)
@@ -313,6 +323,7 @@ vhu_ring_forget(struct vhu_device_ring *ring)
 {
 	ring->size = 0;
 	ring->base = 0;
+	ring->based = false;
 	ring->addressed = false;
 	ring->call_none = false;
 	ring->address = (struct vhu_wire_vring_addr){ 0 };
