@@ -33,11 +33,33 @@ note_stopping(void *owner, uint16_t ring)
 	rig.rings[ring].next_avail += 100;
 }
 
+/* Negotiate without leaving anything in flight at a stop. */
+static void
+negotiate_drained(void)
+{
+	uint64_t left = VHU_BIT(VHU_PROTOCOL_GET_VRING_BASE_INFLIGHT) |
+		VHU_BIT(VHU_PROTOCOL_GET_VRING_BASE_SKIP_DRAIN);
+
+	assert_int_equal(rig_u64(VHU_SET_PROTOCOL_FEATURES, rig_protocol() & ~left), 0);
+	assert_int_equal(rig_u64(VHU_SET_FEATURES, RIG_FEATURES | RIG_PROTOCOL), 0);
+}
+
+static void
+base_with_requests_in_flight_does_not_ask_the_owner(void **state)
+{
+	(void)state;
+	rig.ops.stopping = note_stopping;
+	rig_run_ring(0);
+	rig.rings[0].next_avail = 5;
+	assert_int_equal(rig_base(0), 5);
+}
+
 static void
 base_counts_what_the_owner_does_before_the_ring_stops(void **state)
 {
 	(void)state;
 	rig.ops.stopping = note_stopping;
+	negotiate_drained();
 	rig_run_ring(0);
 	rig.rings[0].next_avail = 5;
 	assert_int_equal(rig_base(0), 105);
@@ -308,6 +330,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(base_is_the_next_available_entry),
+		RIG_TEST(base_with_requests_in_flight_does_not_ask_the_owner),
 		RIG_TEST(base_counts_what_the_owner_does_before_the_ring_stops),
 		RIG_TEST(reset_device_tells_the_owner_before_the_rings_stop),
 		RIG_TEST(base_can_be_asked_for_twice),
