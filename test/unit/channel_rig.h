@@ -14,7 +14,7 @@
 
 #include "device_rig.h"
 
-#include "dev/channel.h"
+#include "dev/device_private.h"
 
 /** The front-end's end of the channel; -1: there is none. */
 static int peer = -1;

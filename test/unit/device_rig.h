@@ -43,7 +43,11 @@ struct rig {
 	struct vhu_grace_domain domain;
 	struct vhu_executor executor;
 	struct vhu_loop *loop;  /* stepped by tests of the back-end channel only */
-	uint32_t channel_timeout_ms; /* for rig_new_device() */
+	uint32_t channel_timeout_ms; /* these for rig_new_device() */
+	const uint64_t *shmem_sizes;
+	uint16_t shmem_count;
+	bool host_notifiers;
+	bool call_handover;
 	bool defer_jobs;
 	bool legacy;            /* these for rig_new_device() */
 	bool in_order;
@@ -218,6 +222,10 @@ rig_new_device(void)
 		.domain = &rig.domain,
 		.loop = rig.loop,
 		.channel_timeout_ms = rig.channel_timeout_ms,
+		.shmem_sizes = rig.shmem_sizes,
+		.shmem_count = rig.shmem_count,
+		.host_notifiers = rig.host_notifiers,
+		.call_handover = rig.call_handover,
 		.legacy = rig.legacy,
 		.in_order = rig.in_order,
 	};
