@@ -313,3 +313,12 @@ vhu_connection_check_calls(struct vhu_control *control)
 	TAILQ_FOREACH(port, &control->ports, ports_link)
 		vhu_device_check_calls(port->device);
 }
+
+void
+vhu_connection_check_missing(struct vhu_control *control)
+{
+	struct vhu_port *port;
+
+	TAILQ_FOREACH(port, &control->ports, ports_link)
+		vhu_device_check_missing(port->device);
+}

@@ -35,6 +35,8 @@ void vhu_connection_check_broken(struct vhu_control *control);
  */
 void vhu_connection_end(struct vhu_port *port);
 
+/** Look for translations that lcores miss, in all ports. */
+void vhu_connection_check_missing(struct vhu_control *control);
 /** Let every device do what it does now and then. */
 void vhu_connection_tick(struct vhu_control *control);
 

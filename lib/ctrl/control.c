@@ -277,7 +277,7 @@ static bool
 step(struct vhu_control *control, int timeout_ms)
 {
 	unsigned int waiting = control->waiting;
-	uint32_t broken, calling;
+	uint32_t broken, missing, calling;
 	int served;
 
 	control->stepping = true;
@@ -293,6 +293,12 @@ step(struct vhu_control *control, int timeout_ms)
 	if (broken != control->rings_broken) {
 		control->rings_broken = broken;
 		vhu_connection_check_broken(control);
+	}
+	/* Partner: the add in vhu_ring_miss(); what the ring misses is read after it. */
+	missing = atomic_load_explicit(&vhu_rings_missing, memory_order_acquire);
+	if (missing != control->rings_missing) {
+		control->rings_missing = missing;
+		vhu_connection_check_missing(control);
 	}
 	tick(control);
 	/* Partner: the add in vhu_ring_call(); the ring's own mark is read after it. */

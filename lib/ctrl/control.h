@@ -50,6 +50,7 @@ struct vhu_control {
 	uint32_t rings_broken;           /**< vhu_rings_broken when last looked at */
 	uint32_t rings_calling;          /**< the same of vhu_rings_calling */
 	struct vhu_watch wishes;         /**< on vhu_attention_fd */
+	uint32_t rings_missing;          /**< vhu_rings_missing when last looked at */
 	uint64_t next_tick_ns;           /**< when devices do what they do now and then */
 	struct vhu_port *delivering;     /**< whose callback runs now, without the lock */
 	bool stepping;                   /**< somebody is in a step */

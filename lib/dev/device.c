@@ -139,6 +139,7 @@ vhu_device_free(struct vhu_device *device)
 		return;
 	vhu_map_drop(device->map, none);
 	vhu_map_drop(device->empty, none);
+	vhu_iotlb_free(device->iotlb);
 	free(device->rings);
 	free(device->readers);
 	free(device);
@@ -185,6 +186,7 @@ leave_quiet(struct vhu_device *device, uint16_t unused)
 
 	(void)unused;
 	vhu_rings_stop(device);
+	vhu_iotlb_forget(device);
 	if (device->log_fd >= 0)
 		close(device->log_fd);
 	device->log_fd = -1;
@@ -261,6 +263,7 @@ void
 vhu_device_tick(struct vhu_device *device)
 {
 	vhu_log_signal(device);
+	vhu_device_check_missing(device);
 }
 
 void

@@ -204,6 +204,9 @@ void vhu_device_check_calls(struct vhu_device *device);
 /** Look for rings that lcores broke: log, descriptor, event. For when vhu_rings_broken moved. */
 void vhu_device_check_broken(struct vhu_device *device);
 
+/** Ask for translations that lcores miss. For when vhu_rings_missing moved. */
+void vhu_device_check_missing(struct vhu_device *device);
+
 /** What a device does now and then: to be called some 20 to 100 times a second. */
 void vhu_device_tick(struct vhu_device *device);
 

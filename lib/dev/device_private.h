@@ -53,6 +53,8 @@ struct vhu_device_ring {
 	bool kick_own;          /**< kick_fd is of our making, for in-band kicks */
 	bool call_queued;       /**< an in-band call waits to be sent */
 	bool lost;              /**< a change of memory under way takes the ring's memory away */
+	bool placed;            /**< started, and its positions are known */
+	bool unmapped;          /**< started, but parked: a translation of its memory is missing */
 	int kick_fd;            /**< all three: owned, -1: none */
 	int call_fd;
 	int error_fd;
@@ -79,6 +81,7 @@ struct vhu_bin {
 	struct vhu_map *map;             /**< one reference to drop, or NULL */
 	/** one reference to drop, or NULL; what only it has goes into the device's log before */
 	struct vhu_dirty *log;
+	struct vhu_iotlb_entry *entries; /**< list of what was taken out of the IOTLB */
 	int fd;                          /**< to close, or -1 */
 	uint16_t ring;                   /**< for then() */
 	bool allocated;                  /**< by vhu_bin_new(): to be freed */
@@ -100,6 +103,15 @@ struct vhu_transfer {
 	bool active;
 	bool asked;             /**< CHECK_DEVICE_STATE waits for the end */
 };
+
+/** A translation that the front-end was asked for. */
+struct vhu_ask {
+	uint64_t key;    /**< page with enum vhu_access in its low bits; 0: free */
+	uint64_t due_ns; /**< not to be asked for again before */
+};
+
+/** Translations asked for that are remembered; more are asked for, but maybe too often. */
+#define VHU_ASKS 32
 
 struct vhu_device {
 	struct vhu_device_config config; /**< name points to the array below */
@@ -127,6 +139,9 @@ struct vhu_device {
 	struct vhu_dirty *log;
 	int log_fd;                      /**< signalled after pages were marked; owned, -1: none */
 	struct vhu_inflight_area *inflight; /**< one reference; NULL: none was set */
+	/** made when ACCESS_PLATFORM was first acknowledged; vhu_device_iotlb() */
+	struct vhu_iotlb *iotlb;
+	struct vhu_ask asks[VHU_ASKS];
 	struct vhu_device_ring *rings;   /**< config.ring_count */
 	struct vhu_reader **readers;     /**< of all rings */
 
@@ -194,8 +209,20 @@ void vhu_device_pending_down(struct vhu_device *device);
 
 /* rings.c */
 
+/** One of the three areas of a ring. */
+struct vhu_ring_area {
+	const char *what;
+	uint64_t address;       /**< user address of the front-end, or I/O virtual */
+	uint64_t size;
+	uint8_t alignment;
+	uint8_t access;         /**< enum vhu_access */
+};
+
+/** The areas of a ring in the format that it was started in: descriptors, avail, used. */
+void vhu_ring_areas(const struct vhu_device_ring *ring, struct vhu_ring_area areas[3]);
 /** Do the ring's three areas lie in the map? @p snapshot receives the pointers. */
-struct vhu_verdict vhu_ring_resolve(const struct vhu_device_ring *ring, const struct vhu_map *map,
+struct vhu_verdict vhu_ring_resolve(const struct vhu_device *device,
+	const struct vhu_device_ring *ring, const struct vhu_map *map,
 	struct vhu_snapshot *snapshot);
 /** Make a snapshot of the ring as it is, with this map. @return NULL when refused. */
 struct vhu_published *vhu_ring_build(struct vhu_device *device,
@@ -213,7 +240,7 @@ void vhu_ring_swap(struct vhu_device_ring *ring, struct vhu_published *published
 struct vhu_verdict vhu_rings_build(struct vhu_device *device, struct vhu_map *map, bool enabling);
 /** Publish what vhu_rings_build() made, park all others; mark as lost those without memory. */
 void vhu_rings_commit(struct vhu_device *device, const struct vhu_map *map, struct vhu_bin *bin);
-/** Started, not broken: it may not lose its memory and a snapshot of it can be made. */
+/** Started, not broken or unmapped: it may not lose its memory, and a snapshot can be made. */
 bool vhu_ring_alive(const struct vhu_device_ring *ring);
 /** Tell once that the ring is broken, if it is. */
 void vhu_ring_tell_broken(struct vhu_device *device, struct vhu_device_ring *ring);
@@ -312,6 +339,21 @@ bool vhu_log_prepare(struct vhu_device *device, uint64_t features);
 void vhu_log_tidy(struct vhu_device *device);
 /** Signal the front-end's log descriptor if pages were marked since the last time. */
 void vhu_log_signal(struct vhu_device *device);
+/* on_iotlb.c */
+vhu_handler vhu_on_iotlb_msg;
+/** Do addresses of rings and buffers go through this? NULL: they do not. */
+struct vhu_iotlb *vhu_device_iotlb(const struct vhu_device *device);
+/** As vhu_log_prepare(), for ACCESS_PLATFORM. */
+bool vhu_iotlb_prepare(struct vhu_device *device, uint64_t features);
+/** No lcore translates: forget all translations and questions. */
+void vhu_iotlb_forget(struct vhu_device *device);
+/** Where an area is in this process. @return NULL if it is not in one piece, or not known. */
+void *vhu_iotlb_area(const struct vhu_iotlb *iotlb, const struct vhu_map *map,
+	const struct vhu_ring_area *area);
+/** Is a translation missing of what the ring needs? */
+bool vhu_ring_is_unmapped(const struct vhu_device *device, const struct vhu_device_ring *ring);
+/** Let unmapped rings go on whose translations are complete, and ask for the others. */
+void vhu_rings_remap(struct vhu_device *device);
 /* on_config.c */
 vhu_handler vhu_on_get_config, vhu_on_set_config, vhu_on_net_set_mtu, vhu_on_send_rarp;
 

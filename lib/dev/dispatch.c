@@ -20,6 +20,7 @@ static vhu_handler *const handlers[VHU_REQUESTS] = {
 	[VHU_SET_MEM_TABLE] = vhu_on_set_mem_table,
 	[VHU_SET_LOG_BASE] = vhu_on_set_log_base,
 	[VHU_SET_LOG_FD] = vhu_on_set_log_fd,
+	[VHU_IOTLB_MSG] = vhu_on_iotlb_msg,
 	[VHU_SET_VRING_NUM] = vhu_on_set_vring_num,
 	[VHU_SET_VRING_ADDR] = vhu_on_set_vring_addr,
 	[VHU_SET_VRING_BASE] = vhu_on_set_vring_base,

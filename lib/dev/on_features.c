@@ -89,6 +89,10 @@ vhu_on_set_features(struct vhu_device *device, struct vhu_message *m, struct vhu
 		return verdict;
 	if (!vhu_log_prepare(device, features))
 		return vhu_refuse(VHU_REFUSE, "out of memory for a dirty log");
+	if (!vhu_iotlb_prepare(device, features)) {
+		vhu_log_tidy(device);
+		return vhu_refuse(VHU_REFUSE, "out of memory for an IOTLB");
+	}
 	device->features = features;
 	if (changes)
 		verdict = vhu_rings_build(device, device->map, false);

@@ -80,6 +80,8 @@ switch_map(struct vhu_device *device, struct vhu_map *map, struct vhu_bin *bin)
 		return verdict;
 	}
 	vhu_rings_commit(device, map, bin);
+	if (device->iotlb != NULL)
+		vhu_iotlb_follow(device->iotlb, map, &bin->entries);
 	bin->map = device->map;
 	device->map = map;
 	return verdict;
@@ -306,7 +308,7 @@ check_rings_stay(const struct vhu_device *device, const struct vhu_map *map)
 		struct vhu_snapshot probe;
 
 		if (vhu_ring_alive(ring) &&
-		    vhu_ring_resolve(ring, map, &probe).severity != VHU_ACCEPT)
+		    vhu_ring_resolve(device, ring, map, &probe).severity != VHU_ACCEPT)
 			return vhu_refuse(VHU_REFUSE, "ring %u is started and lies in the region, "
 				"stop it first", ring->index);
 	}

@@ -179,7 +179,10 @@ prepare_elements(const struct vhu_device *device, const struct vhu_device_ring *
 		ring->index, strerror(-rc));
 }
 
-/* What a ring needs before it may start. In @p next: what is to be published, if anything. */
+/*
+ * What a ring needs before it may start: but for translations that are missing, all of it. Sets
+ * @p next to what is to be published, if anything, and says in ring->unmapped what is not there.
+ */
 static struct vhu_verdict
 prepare_start(struct vhu_device *device, struct vhu_device_ring *ring,
 	struct vhu_snapshot *resolved, struct vhu_published **next)
@@ -197,9 +200,11 @@ prepare_start(struct vhu_device *device, struct vhu_device_ring *ring,
 	if (verdict.severity != VHU_ACCEPT)
 		return verdict;
 	ring->packed = device->features & VHU_BIT(VIRTIO_F_RING_PACKED);
-	verdict = vhu_ring_resolve(ring, device->map, resolved);
-	if (verdict.severity == VHU_ACCEPT)
-		verdict = prepare_elements(device, ring);
+	verdict = prepare_elements(device, ring);
+	ring->unmapped = vhu_ring_is_unmapped(device, ring);
+	if (ring->unmapped || verdict.severity != VHU_ACCEPT)
+		return verdict;
+	verdict = vhu_ring_resolve(device, ring, device->map, resolved);
 	if (verdict.severity == VHU_ACCEPT && ring->enabled)
 		*next = vhu_ring_build(device, ring, device->map, &verdict);
 	return verdict;
@@ -220,7 +225,10 @@ start(struct vhu_device *device, struct vhu_device_ring *ring, int kick_fd, bool
 		return verdict;
 	}
 	/* Parked and quiet: it was never started, or a grace period has passed since it was. */
-	vhu_ring_place(device, ring, &resolved);
+	if (ring->unmapped)
+		vhu_ring_reset(ring->lcore, ring->base, 0);
+	else
+		vhu_ring_place(device, ring, &resolved);
 	ring->started = true;
 	ring->broken_told = false;
 	replace_kick(device, ring, kick_fd, kick_own);
@@ -228,6 +236,8 @@ start(struct vhu_device *device, struct vhu_device_ring *ring, int kick_fd, bool
 	/* One may have been lost with the connection before: one too many does no harm. */
 	vhu_ring_call_anyway(device, ring);
 	vhu_ring_tell(device, ring, VHU_EVENT_RING_STARTED, ring->size);
+	if (ring->unmapped)
+		vhu_rings_remap(device);
 	return verdict;
 }
 

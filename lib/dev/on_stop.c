@@ -139,6 +139,7 @@ device_reset(struct vhu_device *device, uint16_t unused)
 	vhu_rings_stop(device);
 	for (i = 0; i < device->config.ring_count; i++)
 		vhu_ring_forget(&device->rings[i]);
+	vhu_iotlb_forget(device);
 	device->status = 0;
 	if (device->config.ops->reset != NULL)
 		device->config.ops->reset(device->config.owner);

@@ -132,6 +132,7 @@ vhu_ring_place(struct vhu_device *device, struct vhu_device_ring *ring,
 	vhu_ring_reset(ring->lcore, avail.next, used.next);
 	if (at.format == VHU_PACKED)
 		vhu_ring_set_wraps(ring->lcore, avail.wrap, used.wrap);
+	ring->placed = true;
 }
 
 uint32_t

@@ -172,6 +172,7 @@ empty_bin(void *argument)
 		vhu_device_drop_map(bin.device, bin.map);
 	if (bin.log != NULL)
 		retire_log(bin.device, bin.log);
+	vhu_iotlb_release(bin.entries);
 	if (bin.fd >= 0)
 		close(bin.fd);
 	if (bin.then != NULL)

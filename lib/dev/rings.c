@@ -11,47 +11,81 @@
 #include "dev/device_private.h"
 #include "obs/log.h"
 
+void
+vhu_ring_areas(const struct vhu_device_ring *ring, struct vhu_ring_area areas[3])
+{
+	const struct vhu_wire_vring_addr *address = &ring->address;
+	const uint64_t size = ring->size;
+
+	if (ring->packed) {
+		areas[0] = (struct vhu_ring_area){ "descriptor ring", address->descriptor,
+			16 * size, 16, VHU_READ | VHU_WRITE };
+		areas[1] = (struct vhu_ring_area){ "driver event area", address->avail, 4, 4,
+			VHU_READ };
+		areas[2] = (struct vhu_ring_area){ "device event area", address->used, 4, 4,
+			VHU_READ | VHU_WRITE };
+		return;
+	}
+	/* Sizes include the event index words at the ends: used or not, they belong to the ring. */
+	areas[0] = (struct vhu_ring_area){ "descriptor table", address->descriptor, 16 * size, 16,
+		VHU_READ };
+	areas[1] = (struct vhu_ring_area){ "available ring", address->avail, 6 + 2 * size, 2,
+		VHU_READ };
+	areas[2] = (struct vhu_ring_area){ "used ring", address->used, 6 + 8 * size, 4,
+		VHU_READ | VHU_WRITE };
+}
+
 /* One area of a ring: inside guest memory, and aligned in this process as well. */
 static struct vhu_verdict
-resolve_area(const struct vhu_device_ring *ring, const struct vhu_map *map, const char *what,
-	uint64_t address, uint64_t size, uintptr_t alignment, void **host)
+resolve_area(const struct vhu_device *device, const struct vhu_device_ring *ring,
+	const struct vhu_map *map, const struct vhu_ring_area *area, void **host)
 {
-	*host = vhu_map_user(map, address, size);
+	const struct vhu_iotlb *iotlb = vhu_device_iotlb(device);
+
+	*host = iotlb != NULL ? vhu_iotlb_area(iotlb, map, area) :
+		vhu_map_user(map, area->address, area->size);
 	if (*host == NULL)
+		return vhu_refuse(VHU_REFUSE_FAULT, "%s of ring %u at %s address 0x%" PRIx64
+			", %" PRIu64 " bytes, is not in guest memory", area->what, ring->index,
+			iotlb != NULL ? "I/O" : "user", area->address, area->size);
+	if ((uintptr_t)*host % area->alignment != 0)
 		return vhu_refuse(VHU_REFUSE_FAULT, "%s of ring %u at user address 0x%" PRIx64
-			", %" PRIu64 " bytes, is not in guest memory", what, ring->index, address,
-			size);
-	if ((uintptr_t)*host % alignment != 0)
-		return vhu_refuse(VHU_REFUSE_FAULT, "%s of ring %u at user address 0x%" PRIx64
-			" lies in a region that is not aligned to %u bytes", what, ring->index,
-			address, (unsigned int)alignment);
+			" lies in a region that is not aligned to %u bytes", area->what,
+			ring->index, area->address, area->alignment);
 	return vhu_accept();
 }
 
 struct vhu_verdict
-vhu_ring_resolve(const struct vhu_device_ring *ring, const struct vhu_map *map,
-	struct vhu_snapshot *snapshot)
+vhu_ring_resolve(const struct vhu_device *device, const struct vhu_device_ring *ring,
+	const struct vhu_map *map, struct vhu_snapshot *snapshot)
 {
-	const bool packed = ring->packed;
-	const uint64_t size = ring->size;
-	void *descriptors, *avail, *used;
-	struct vhu_verdict verdict;
+	struct vhu_verdict verdict = vhu_accept();
+	struct vhu_ring_area areas[3];
+	void *hosts[3];
+	unsigned int i;
 
-	/* Sizes include the event index words at the ends: used or not, they belong to the ring. */
-	verdict = resolve_area(ring, map, packed ? "descriptor ring" : "descriptor table",
-		ring->address.descriptor, 16 * size, 16, &descriptors);
-	if (verdict.severity == VHU_ACCEPT)
-		verdict = resolve_area(ring, map, packed ? "driver event area" : "available ring",
-			ring->address.avail, packed ? 4 : 6 + 2 * size, packed ? 4 : 2, &avail);
-	if (verdict.severity == VHU_ACCEPT)
-		verdict = resolve_area(ring, map, packed ? "device event area" : "used ring",
-			ring->address.used, packed ? 4 : 6 + 8 * size, 4, &used);
+	vhu_ring_areas(ring, areas);
+	for (i = 0; i < 3 && verdict.severity == VHU_ACCEPT; i++)
+		verdict = resolve_area(device, ring, map, &areas[i], &hosts[i]);
 	if (verdict.severity != VHU_ACCEPT)
 		return verdict;
-	snapshot->descriptors = descriptors;
-	snapshot->avail = avail;
-	snapshot->used = used;
+	snapshot->descriptors = hosts[0];
+	snapshot->avail = hosts[1];
+	snapshot->used = hosts[2];
 	return verdict;
+}
+
+/* Where the used ring is for the dirty log; under an IOMMU the front-end says its I/O address. */
+static uint64_t
+used_guest_address(const struct vhu_device_ring *ring, const struct vhu_snapshot *snapshot)
+{
+	uintptr_t host = (uintptr_t)snapshot->used;
+	struct vhu_extent extent;
+
+	if (snapshot->space.iotlb == NULL ||
+	    !vhu_map_host(snapshot->space.map, host, &extent))
+		return ring->address.log_guest_address;
+	return host + extent.delta;
 }
 
 struct vhu_published *
@@ -68,7 +102,7 @@ vhu_ring_build(struct vhu_device *device, const struct vhu_device_ring *ring, st
 	}
 	memset(published, 0, sizeof(*published));
 	published->snapshot = (struct vhu_snapshot){
-		.space.map = map,
+		.space = { map, vhu_device_iotlb(device) },
 		.held_map = map,
 		.size = ring->size,
 		.call_fd = vhu_ring_call_fd(device, ring),
@@ -82,10 +116,11 @@ vhu_ring_build(struct vhu_device *device, const struct vhu_device_ring *ring, st
 		published->log = device->log;
 		published->snapshot.dirty = device->log;
 		published->snapshot.dirty_ring = ring->address.flags & VHU_VRING_LOG;
-		published->snapshot.used_guest_address = ring->address.log_guest_address;
 	}
-	*verdict = vhu_ring_resolve(ring, map, &published->snapshot);
+	*verdict = vhu_ring_resolve(device, ring, map, &published->snapshot);
 	if (verdict->severity == VHU_ACCEPT) {
+		published->snapshot.used_guest_address =
+			used_guest_address(ring, &published->snapshot);
 		rc = device->config.ops->specialise(device->config.owner, ring->index,
 			&published->snapshot);
 		if (rc != 0)
@@ -160,7 +195,8 @@ vhu_device_renew(struct vhu_device *device, uint16_t index)
 bool
 vhu_ring_alive(const struct vhu_device_ring *ring)
 {
-	return ring->started && !ring->lost && !vhu_ring_is_broken(ring->lcore);
+	return ring->started && !ring->lost && !ring->unmapped &&
+		!vhu_ring_is_broken(ring->lcore);
 }
 
 static void
@@ -189,7 +225,7 @@ vhu_rings_build(struct vhu_device *device, struct vhu_map *map, bool enabling)
 
 		if (!vhu_ring_alive(ring) || ring->enabled == enabling)
 			continue;
-		if (vhu_ring_resolve(ring, map, &probe).severity != VHU_ACCEPT)
+		if (vhu_ring_resolve(device, ring, map, &probe).severity != VHU_ACCEPT)
 			continue;
 		ring->next = vhu_ring_build(device, ring, map, &verdict);
 		if (ring->next == NULL) {
@@ -214,9 +250,14 @@ vhu_rings_commit(struct vhu_device *device, const struct vhu_map *map, struct vh
 		 * Nobody may keep the old map.
 		 */
 		vhu_ring_swap(ring, ring->next, bin);
-		if (ring->next == NULL && ring->started &&
-		    vhu_ring_resolve(ring, map, &probe).severity != VHU_ACCEPT)
-			ring->lost = true;
+		if (ring->next == NULL && ring->started && !ring->unmapped &&
+		    vhu_ring_resolve(device, ring, map, &probe).severity != VHU_ACCEPT) {
+			/* With an IOMMU other translations may follow. */
+			if (vhu_device_iotlb(device) != NULL)
+				ring->unmapped = true;
+			else
+				ring->lost = true;
+		}
 		ring->next = NULL;
 	}
 }
@@ -287,16 +328,22 @@ vhu_ring_stop(struct vhu_device *device, struct vhu_device_ring *ring)
 
 	vhu_ring_tell_broken(device, ring);
 	vhu_ring_end_calls(device, ring);
-	if (was_started)
+	if (was_started && ring->placed) {
 		ring->base = vhu_ring_position(device, ring);
-	ring->based |= was_started;
+		ring->based = true;
+	}
 	ring->started = false;
 	ring->lost = false;
+	ring->placed = false;
+	ring->unmapped = false;
 	if (ring->kick_fd >= 0 && device->config.ops->kick_changed != NULL)
 		device->config.ops->kick_changed(device->config.owner, ring->index, -1);
 	close_fd(&ring->kick_fd);
 	close_fd(&ring->call_fd);
 	ring->kick_own = false;
+	/* Nobody tells us of changes while nothing runs. */
+	if (!vhu_device_any_started(device))
+		vhu_iotlb_forget(device);
 	return was_started;
 }
 
