@@ -4,15 +4,20 @@
 
 import pytest
 
-from rig.traffic import VIRTIO_F_IN_ORDER, Verify, offered_features
+from rig.traffic import VIRTIO_F_IN_ORDER, VIRTIO_F_RING_PACKED, Verify, offered_features
 
-# The receive and transmit functions that net_virtio_user chooses from these on a split ring.
+# The receive and transmit functions that net_virtio_user chooses from: all ten paths.
 FRONT_ENDS = {
     "mergeable": "mrg_rxbuf=1,in_order=0",
     "plain": "mrg_rxbuf=0,in_order=0",
     "mergeable-in-order": "mrg_rxbuf=1,in_order=1",
     "plain-in-order": "mrg_rxbuf=0,in_order=1",
     "vectorised": "mrg_rxbuf=0,in_order=0,vectorized=1",
+    "packed-mergeable": "packed_vq=1,mrg_rxbuf=1,in_order=0",
+    "packed-plain": "packed_vq=1,mrg_rxbuf=0,in_order=0",
+    "packed-mergeable-in-order": "packed_vq=1,mrg_rxbuf=1,in_order=1",
+    "packed-plain-in-order": "packed_vq=1,mrg_rxbuf=0,in_order=1",
+    "packed-vectorised": "packed_vq=1,mrg_rxbuf=0,in_order=1,vectorized=1",
 }
 FRAMES = 60000
 COMMON_SIZES = "64,128,256,512,1024,1280,1518"
@@ -26,10 +31,11 @@ def assert_perfect(result, frames):
     assert result["lost"] == result["late"] == result["duplicated"] == result["corrupt"] == 0
 
 
-def skip_unless_offered(path, front_end):
-    """An in-order front-end is one only if the back-end offers it."""
-    if "in_order=1" in front_end and not offered_features(path) >> VIRTIO_F_IN_ORDER & 1:
-        pytest.skip("the back-end does not offer VIRTIO_F_IN_ORDER")
+def assert_offered(path, front_end):
+    """A front-end is in order or packed only if the back-end offers it; otherwise it falls back."""
+    offered = offered_features(path)
+    assert "in_order=1" not in front_end or offered >> VIRTIO_F_IN_ORDER & 1
+    assert "packed_vq=1" not in front_end or offered >> VIRTIO_F_RING_PACKED & 1
 
 
 @pytest.mark.parametrize("queues", [1, 4])
@@ -37,7 +43,7 @@ def skip_unless_offered(path, front_end):
 def test_every_byte_returns(back_end, path, name, queues):
     """Each kind of front-end, one queue pair and four, the common frame sizes in turn."""
     with back_end([path], queues=queues) as back:
-        skip_unless_offered(path, FRONT_ENDS[name])
+        assert_offered(path, FRONT_ENDS[name])
         with Verify(path, FRONT_ENDS[name], queues, FRAMES, COMMON_SIZES) as front:
             assert_perfect(front.result(), FRAMES * queues)
         back.stop()
@@ -52,7 +58,7 @@ def test_every_byte_returns_of_one_size(back_end, path, size):
         back.stop()
 
 
-@pytest.mark.parametrize("name", ["mergeable", "plain"])
+@pytest.mark.parametrize("name", ["mergeable", "plain", "packed-mergeable", "packed-vectorised"])
 def test_every_byte_returns_of_random_sizes(back_end, path, name):
     """Sizes drawn at random, so that neighbours in a burst differ."""
     with back_end([path]) as back:

@@ -18,6 +18,7 @@ from rig.process import Failed, Process, wait_until
 _CORES = sorted(os.sched_getaffinity(0))
 BACK_CORE, FRONT_CORE = _CORES[0], _CORES[-1]
 LISTENING = 0x10000
+VIRTIO_F_RING_PACKED = 34
 VIRTIO_F_IN_ORDER = 35
 VIRTIO_F_ACCESS_PLATFORM = 33
 VIRTIO_F_RING_PACKED = 34
@@ -140,9 +141,11 @@ class Verify:
     def __init__(self, path, device="mrg_rxbuf=1,in_order=0", queues=1, packets=0, sizes="64",
                  server=False, hugepages=False, ring_size=1024, options=()):
         shared = ["--single-file-segments"] if hugepages else []
+        # The driver's vectorised functions for packed rings need the widest registers.
+        wide = ["--force-max-simd-bitwidth=512"] if "vectorized=1" in device else []
         command = [
-            place.VERIFY, *eal(FRONT_CORE, hugepages), *shared, "--vdev",
-            f"net_virtio_user0,path={path},queues={queues},queue_size={ring_size},packed_vq=0,"
+            place.VERIFY, *eal(FRONT_CORE, hugepages), *shared, *wide, "--vdev",
+            f"net_virtio_user0,path={path},queues={queues},queue_size={ring_size},"
             f"server={int(server)},{device}",
             "--", "--packets", packets, "--sizes", sizes, "--queues", queues,
             "--ring-size", ring_size, *options]
