@@ -29,10 +29,6 @@
 /** Specialised where it is called: parameters that are constants there leave no test behind. */
 #define VHU_SPECIALISED static inline __attribute__((always_inline))
 
-/** Vectors of four that the first pass of a packed ring stores at once. */
-typedef uint64_t vhu_four8_t __attribute__((vector_size(32), aligned(8), may_alias));
-typedef uint32_t vhu_four4_t __attribute__((vector_size(16), aligned(4), may_alias));
-
 /** A gathered run: where each buffer is, how many bytes of it count, what gives it back. */
 struct vhu_gathered {
 	uint8_t *host[VHU_RUN];
@@ -41,6 +37,12 @@ struct vhu_gathered {
 		uint16_t head[VHU_RUN]; /* split: the chain's head */
 		uint64_t used[VHU_RUN]; /* packed: the word of the used descriptor */
 	};
+};
+
+/** What sizes are compared with: a copy that stays in registers. */
+struct vhu_terms {
+	uint32_t header_size;
+	uint32_t room;       /* frame bytes that fit into one mbuf */
 };
 
 /** What the bodies of a direction have in common but for these constants. */
@@ -85,11 +87,11 @@ gather_prefetch_write(const uint8_t *host)
 	__builtin_prefetch(host + 64, 1);
 }
 
-/** A packet that one buffer can take by a plain copy. */
-static inline bool
-gather_plain_packet(const struct rte_mbuf *m)
+/** 0 for a packet that one buffer can take by a plain copy. */
+static inline uint64_t
+gather_odd_packet(const struct rte_mbuf *m)
 {
-	return m->nb_segs == 1 && (m->ol_flags & VHU_TX_REQUESTS) == 0;
+	return (m->nb_segs ^ 1u) | (m->ol_flags & VHU_TX_REQUESTS);
 }
 
 #endif /* VHU_NET_GATHER_H */

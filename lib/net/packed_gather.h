@@ -15,7 +15,7 @@
  * within it. Included by body.c only.
  */
 
-#include "net/gather.h"
+#include "net/fours.h"
 #include "ring/packed.h"
 
 /* Keep the id of a descriptor's word. */
@@ -44,33 +44,25 @@ packed_run(const struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uns
 	return wanted < most ? wanted : most;
 }
 
-/** What a run compares descriptors with: a copy that stays in registers. */
-struct packed_terms {
+/** What a run compares flags with, and what it makes of them. */
+struct packed_flags {
 	const struct vring_packed_desc *descriptors; /* from next_avail on */
 	uint64_t available;   /* flags of a common descriptor, all 16 of them */
 	uint64_t used;        /* flags of a used descriptor, in their place in the word */
-	uint32_t header_size;
-	uint32_t room;
 };
 
-static inline struct packed_terms
-packed_terms_of(const struct vhu_queue *queue, const struct vhu_snapshot *snapshot, bool write)
+static inline struct packed_flags
+packed_flags_of(const struct vhu_ring *ring, const struct vhu_snapshot *snapshot, bool write)
 {
-	const struct vhu_ring *ring = &queue->ring;
-
-	return (struct packed_terms){
+	return (struct packed_flags){
 		.descriptors = snapshot->packed + ring->next_avail,
 		.available = (ring->avail_wrap ? VHU_PACKED_AVAIL : VHU_PACKED_USED) |
 			(write ? VRING_DESC_F_WRITE : 0),
 		.used = vhu_packed_word(0, 0, vhu_packed_used_flags(ring->used_wrap, write)),
-		.header_size = snapshot->header_size,
-		.room = queue->room,
 	};
 }
 
-#if defined(__x86_64__) && VHU_VECTOR >= 32
-#define PACKED_FOURS
-
+#if VHU_FOURS == 4
 #ifdef __clang__
 #define EVERY_SECOND(a, b, first) \
 	__builtin_shufflevector(a, b, (first), (first) + 2, (first) + 4, (first) + 6)
@@ -79,53 +71,47 @@ packed_terms_of(const struct vhu_queue *queue, const struct vhu_snapshot *snapsh
 	__builtin_shuffle(a, b, (vhu_four8_t){ (first), (first) + 2, (first) + 4, (first) + 6 })
 #endif
 
-/* Is any lane negative? */
-static inline bool
-any_negative(vhu_four8_t v)
+/*
+ * Four descriptors. The words with the flags are loaded before the addresses, by instructions of
+ * their own: x86 does not reorder loads with loads, so an address is never older than the flags
+ * that vouch for it, even where a processor takes a wide load apart.
+ */
+VHU_SPECIALISED struct vhu_four
+packed_load_four(const struct vring_packed_desc *descriptors)
 {
-	typedef double four_doubles __attribute__((vector_size(32)));
+	const vhu_four8_t *pair = (const vhu_four8_t *)descriptors;
+	struct vhu_four d;
 
-	return __builtin_ia32_movmskpd256((four_doubles)v) != 0;
+	d.word = EVERY_SECOND(pair[0], pair[1], 1);
+	vhu_guest_copied();
+	d.address = EVERY_SECOND(pair[0], pair[1], 0);
+	vhu_guest_copied();
+	return d;
 }
 
-/*
- * Four descriptors at once: a quarter of the instructions, and one branch instead of sixteen.
- *
- * The words with the flags are loaded before the addresses, by instructions of their own: x86 does
- * not reorder loads with loads, so an address is never older than the flags that vouch for it, even
- * where a processor takes a wide load apart. Each comparison is a difference whose sign says no;
- * lengths are below 2^32, extents below 2^63, and whatever is subtracted from a difference is
- * compared with 0 itself, so that none wraps unnoticed.
- * @return false if one of the four is not common (or not available): nothing was gathered.
- */
 VHU_SPECIALISED bool
-packed_receive_four(const struct packed_terms *terms, const struct vhu_extent *extent,
-	struct vhu_gathered *g, unsigned int i)
+packed_receive_four(const struct packed_flags *flags, const struct vhu_terms *terms,
+	const struct vhu_extent *extent, struct vhu_gathered *g, unsigned int i)
 {
-	const uint64_t header_size = terms->header_size;
-	const vhu_four8_t *pair = (const vhu_four8_t *)&terms->descriptors[i];
-	vhu_four8_t words = EVERY_SECOND(pair[0], pair[1], 1);
-	vhu_four8_t addresses, length, offset, left, bad;
-	unsigned int j;
+	struct vhu_four d = packed_load_four(&flags->descriptors[i]);
 
-	vhu_guest_copied();
-	addresses = EVERY_SECOND(pair[0], pair[1], 0);
-	vhu_guest_copied();
-	length = words & UINT32_MAX;
-	offset = addresses - extent->start;
-	bad = -(words >> 48 ^ terms->available); /* flags are exactly these */
-	bad |= length - (header_size + 1);       /* a frame behind the header */
-	bad |= header_size + terms->room - length; /* that fits into one mbuf */
-	/* and lies in the extent; the difference of the first two bounds that of the third */
-	left = extent->size - length;
-	bad |= left | offset | (left - offset);
-	if (__builtin_expect(any_negative(bad), 0))
+	if (!fours_receive(terms, extent, d, d.word >> 48 ^ flags->available, g, i))
 		return false;
-	*(vhu_four8_t *)&g->host[i] = addresses + extent->delta;
-	*(vhu_four4_t *)&g->size[i] = __builtin_convertvector(length, vhu_four4_t);
-	*(vhu_four8_t *)&g->used[i] = (words & PACKED_ID) | terms->used;
-	for (j = 0; j < 4; j++)
-		gather_prefetch_read((const uint8_t *)(uintptr_t)(addresses[j] + extent->delta));
+	*(vhu_four8_t *)&g->used[i] = (d.word & PACKED_ID) | flags->used;
+	return true;
+}
+
+VHU_SPECIALISED bool
+packed_transmit_four(const struct packed_flags *flags, const struct vhu_terms *terms,
+	const struct vhu_extent *extent, struct rte_mbuf **packets, struct vhu_gathered *g,
+	unsigned int i)
+{
+	struct vhu_four d = packed_load_four(&flags->descriptors[i]);
+
+	if (!fours_transmit(terms, extent, d, d.word >> 48 ^ flags->available, packets, g, i))
+		return false;
+	*(vhu_four8_t *)&g->used[i] = (d.word & PACKED_ID) | flags->used |
+		__builtin_convertvector(*(const vhu_four4_t *)&g->size[i], vhu_four8_t);
 	return true;
 }
 #endif
@@ -133,15 +119,15 @@ packed_receive_four(const struct packed_terms *terms, const struct vhu_extent *e
 /* One descriptor. @return false if it is not common, or not available. */
 VHU_SPECIALISED bool
 packed_receive_one(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
-	const struct packed_terms *terms, struct vhu_extent *extent, struct vhu_gathered *g,
-	unsigned int i)
+	const struct packed_flags *flags, const struct vhu_terms *terms,
+	struct vhu_extent *extent, struct vhu_gathered *g, unsigned int i)
 {
-	struct vhu_descriptor d = vhu_packed_load_at(&terms->descriptors[i]);
+	struct vhu_descriptor d = vhu_packed_load_at(&flags->descriptors[i]);
 	uint32_t size = vhu_descriptor_length(d);
 	uint8_t *host;
 
 	/* Wraps for a buffer without a frame, which is not common either. */
-	if (__builtin_expect(vhu_packed_flags(d) != terms->available ||
+	if (__builtin_expect(vhu_packed_flags(d) != flags->available ||
 			size - terms->header_size - 1 >= terms->room, 0))
 		return false;
 	host = gather_translate(ring, snapshot, extent, d.address, size, VHU_READ);
@@ -150,7 +136,30 @@ packed_receive_one(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	gather_prefetch_read(host);
 	g->host[i] = host;
 	g->size[i] = size;
-	g->used[i] = (d.word & PACKED_ID) | terms->used;
+	g->used[i] = (d.word & PACKED_ID) | flags->used;
+	return true;
+}
+
+VHU_SPECIALISED bool
+packed_transmit_one(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	const struct packed_flags *flags, const struct vhu_terms *terms,
+	struct vhu_extent *extent, const struct rte_mbuf *packet, struct vhu_gathered *g,
+	unsigned int i)
+{
+	struct vhu_descriptor d = vhu_packed_load_at(&flags->descriptors[i]);
+	uint32_t size = packet->data_len + terms->header_size;
+	uint8_t *host;
+
+	if (__builtin_expect(vhu_packed_flags(d) != flags->available ||
+			vhu_descriptor_length(d) < size || gather_odd_packet(packet) != 0, 0))
+		return false;
+	host = gather_translate(ring, snapshot, extent, d.address, size, VHU_WRITE);
+	if (__builtin_expect(host == NULL, 0))
+		return false;
+	gather_prefetch_write(host);
+	g->host[i] = host;
+	g->size[i] = size;
+	g->used[i] = (d.word & PACKED_ID) | flags->used | size;
 	return true;
 }
 
@@ -159,21 +168,23 @@ VHU_PASS unsigned int
 packed_receive_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 	unsigned int run, struct vhu_gathered *g)
 {
-	const struct packed_terms terms = packed_terms_of(queue, snapshot, false);
+	const struct packed_flags flags = packed_flags_of(&queue->ring, snapshot, false);
+	const struct vhu_terms terms = { snapshot->header_size, queue->room };
 	struct vhu_extent extent = queue->ring.hint.extent;
 	unsigned int i = 0;
 
 	while (i < run) {
 		unsigned int end = run;
 
-#ifdef PACKED_FOURS
-		while (i + 4 <= run && packed_receive_four(&terms, &extent, g, i))
+#if VHU_FOURS == 4
+		while (i + 4 <= run && packed_receive_four(&flags, &terms, &extent, g, i))
 			i += 4;
 		/* Four with a stranger among them: those before it, or a new extent, one by one. */
 		end = i + 4 < run ? i + 4 : run;
 #endif
 		for (; i < end; i++)
-			if (!packed_receive_one(&queue->ring, snapshot, &terms, &extent, g, i))
+			if (!packed_receive_one(&queue->ring, snapshot, &flags, &terms, &extent, g,
+					i))
 				return i;
 	}
 	return i;
@@ -184,27 +195,24 @@ VHU_PASS unsigned int
 packed_transmit_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 	struct rte_mbuf **packets, unsigned int run, struct vhu_gathered *g)
 {
-	const struct packed_terms terms = packed_terms_of(queue, snapshot, true);
+	const struct packed_flags flags = packed_flags_of(&queue->ring, snapshot, true);
+	const struct vhu_terms terms = { snapshot->header_size, 0 };
 	struct vhu_extent extent = queue->ring.hint.extent;
-	unsigned int i;
+	unsigned int i = 0;
 
-	for (i = 0; i < run; i++) {
-		struct vhu_descriptor d = vhu_packed_load_at(&terms.descriptors[i]);
-		uint32_t size = packets[i]->data_len + terms.header_size;
-		uint8_t *host;
+	while (i < run) {
+		unsigned int end = run;
 
-		if (__builtin_expect(vhu_packed_flags(d) != terms.available ||
-				vhu_descriptor_length(d) < size ||
-				!gather_plain_packet(packets[i]), 0))
-			break;
-		host = gather_translate(&queue->ring, snapshot, &extent, d.address, size,
-			VHU_WRITE);
-		if (__builtin_expect(host == NULL, 0))
-			break;
-		gather_prefetch_write(host);
-		g->host[i] = host;
-		g->size[i] = size;
-		g->used[i] = (d.word & PACKED_ID) | terms.used | size;
+#if VHU_FOURS == 4
+		while (i + 4 <= run && packed_transmit_four(&flags, &terms, &extent, &packets[i],
+				g, i))
+			i += 4;
+		end = i + 4 < run ? i + 4 : run;
+#endif
+		for (; i < end; i++)
+			if (!packed_transmit_one(&queue->ring, snapshot, &flags, &terms, &extent,
+					packets[i], g, i))
+				return i;
 	}
 	return i;
 }

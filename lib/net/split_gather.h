@@ -13,7 +13,7 @@
  * body.c only.
  */
 
-#include "net/gather.h"
+#include "net/fours.h"
 #include "ring/split.h"
 
 /** Heads of the next @p run entries; asks for their descriptors. */
@@ -32,8 +32,126 @@ split_heads(const struct vhu_ring *ring, const struct vhu_snapshot *snapshot, un
 		vhu_copy((uint8_t *)(head + first), ring_of_heads, (run - first) * sizeof(head[0]));
 	vhu_guest_copied();
 	/* Not yet bounded: a prefetch cannot fault. */
+#pragma GCC unroll 4
 	for (i = 0; i < run; i++)
 		__builtin_prefetch(&descriptors[head[i]]);
+}
+
+/** The descriptor table: a copy that stays in registers. */
+struct split_table {
+	const struct vring_desc *descriptors;
+	uint64_t outside; /* bits that four heads inside do not have: a size is a power of two */
+	uint16_t size;
+};
+
+static inline struct split_table
+split_table_of(const struct vhu_snapshot *snapshot)
+{
+	return (struct split_table){
+		.descriptors = snapshot->descriptors,
+		.outside = (uint64_t)(uint16_t)-snapshot->size * UINT64_C(0x0001000100010001),
+		.size = snapshot->size,
+	};
+}
+
+#if VHU_FOURS == 4
+/*
+ * Four descriptors of the table. @return false if a head is outside of it. What they hold was
+ * there before the guest's index moved, so it does not matter in which order they are loaded.
+ */
+VHU_SPECIALISED bool
+split_load_four(const struct split_table *table, const uint16_t *head, struct vhu_four *d)
+{
+	vhu_two8_t one[4];
+	unsigned int i;
+
+	if (__builtin_expect((*(const vhu_word8_t *)head & table->outside) != 0, 0))
+		return false;
+	for (i = 0; i < 4; i++)
+		one[i] = *(const volatile vhu_two8_t *)&table->descriptors[head[i]];
+	d->address = fours_of(fours_low(one[0], one[1]), fours_low(one[2], one[3]));
+	d->word = fours_of(fours_high(one[0], one[1]), fours_high(one[2], one[3]));
+	return true;
+}
+
+/* How the flags of four differ from @p common. */
+static inline vhu_four8_t
+split_flags(struct vhu_four d, uint64_t common)
+{
+	return (d.word >> 32 & 0xffff) ^ common;
+}
+
+VHU_SPECIALISED bool
+split_receive_four(const struct split_table *table, const struct vhu_terms *terms,
+	const struct vhu_extent *extent, struct vhu_gathered *g, unsigned int i)
+{
+	struct vhu_four d;
+
+	return split_load_four(table, &g->head[i], &d) &&
+		fours_receive(terms, extent, d, split_flags(d, 0), g, i);
+}
+
+VHU_SPECIALISED bool
+split_transmit_four(const struct split_table *table, const struct vhu_terms *terms,
+	const struct vhu_extent *extent, struct rte_mbuf **packets, struct vhu_gathered *g,
+	unsigned int i)
+{
+	struct vhu_four d;
+
+	return split_load_four(table, &g->head[i], &d) &&
+		fours_transmit(terms, extent, d, split_flags(d, VRING_DESC_F_WRITE), packets, g, i);
+}
+#endif
+
+VHU_SPECIALISED bool
+split_receive_one(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	const struct split_table *table, const struct vhu_terms *terms,
+	struct vhu_extent *extent, struct vhu_gathered *g, unsigned int i)
+{
+	uint32_t head = g->head[i], size;
+	struct vhu_descriptor d;
+	uint8_t *host;
+
+	if (__builtin_expect(head >= table->size, 0))
+		return false;
+	d = vhu_guest_descriptor(&table->descriptors[head]);
+	size = vhu_descriptor_length(d);
+	/* Wraps for a buffer without a frame, which is not common either. */
+	if (__builtin_expect(vhu_descriptor_flags(d) != 0 ||
+			size - terms->header_size - 1 >= terms->room, 0))
+		return false;
+	host = gather_translate(ring, snapshot, extent, d.address, size, VHU_READ);
+	if (__builtin_expect(host == NULL, 0))
+		return false;
+	gather_prefetch_read(host);
+	g->host[i] = host;
+	g->size[i] = size;
+	return true;
+}
+
+VHU_SPECIALISED bool
+split_transmit_one(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	const struct split_table *table, const struct vhu_terms *terms,
+	struct vhu_extent *extent, const struct rte_mbuf *packet, struct vhu_gathered *g,
+	unsigned int i)
+{
+	uint32_t head = g->head[i], size = packet->data_len + terms->header_size;
+	struct vhu_descriptor d;
+	uint8_t *host;
+
+	if (__builtin_expect(head >= table->size || gather_odd_packet(packet) != 0, 0))
+		return false;
+	d = vhu_guest_descriptor(&table->descriptors[head]);
+	if (__builtin_expect(vhu_descriptor_flags(d) != VRING_DESC_F_WRITE ||
+			vhu_descriptor_length(d) < size, 0))
+		return false;
+	host = gather_translate(ring, snapshot, extent, d.address, size, VHU_WRITE);
+	if (__builtin_expect(host == NULL, 0))
+		return false;
+	gather_prefetch_write(host);
+	g->host[i] = host;
+	g->size[i] = size;
+	return true;
 }
 
 /* Receiving. @return how many chains from the front are of the common kind. */
@@ -41,33 +159,24 @@ VHU_PASS unsigned int
 split_receive_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 	unsigned int run, struct vhu_gathered *g)
 {
+	const struct split_table table = split_table_of(snapshot);
+	const struct vhu_terms terms = { snapshot->header_size, queue->room };
 	struct vhu_extent extent = queue->ring.hint.extent;
-	const struct vring_desc *descriptors = snapshot->descriptors;
-	const uint32_t ring_size = snapshot->size, header_size = snapshot->header_size;
-	const uint32_t room = queue->room;
-	unsigned int i;
+	unsigned int i = 0;
 
 	split_heads(&queue->ring, snapshot, run, g->head);
-	for (i = 0; i < run; i++) {
-		uint32_t head = g->head[i], size;
-		struct vhu_descriptor d;
-		uint8_t *host;
+	while (i < run) {
+		unsigned int end = run;
 
-		if (__builtin_expect(head >= ring_size, 0))
-			break;
-		d = vhu_guest_descriptor(&descriptors[head]);
-		size = vhu_descriptor_length(d);
-		/* Wraps for a buffer without a frame, which is not common either. */
-		if (__builtin_expect(vhu_descriptor_flags(d) != 0 ||
-				size - header_size - 1 >= room, 0))
-			break;
-		host = gather_translate(&queue->ring, snapshot, &extent, d.address, size,
-			VHU_READ);
-		if (__builtin_expect(host == NULL, 0))
-			break;
-		gather_prefetch_read(host);
-		g->host[i] = host;
-		g->size[i] = size;
+#if VHU_FOURS == 4
+		while (i + 4 <= run && split_receive_four(&table, &terms, &extent, g, i))
+			i += 4;
+		end = i + 4 < run ? i + 4 : run;
+#endif
+		for (; i < end; i++)
+			if (!split_receive_one(&queue->ring, snapshot, &table, &terms, &extent, g,
+					i))
+				return i;
 	}
 	return i;
 }
@@ -77,31 +186,25 @@ VHU_PASS unsigned int
 split_transmit_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 	struct rte_mbuf **packets, unsigned int run, struct vhu_gathered *g)
 {
+	const struct split_table table = split_table_of(snapshot);
+	const struct vhu_terms terms = { snapshot->header_size, 0 };
 	struct vhu_extent extent = queue->ring.hint.extent;
-	const struct vring_desc *descriptors = snapshot->descriptors;
-	const uint32_t ring_size = snapshot->size, header_size = snapshot->header_size;
-	unsigned int i;
+	unsigned int i = 0;
 
 	split_heads(&queue->ring, snapshot, run, g->head);
-	for (i = 0; i < run; i++) {
-		uint32_t head = g->head[i], size;
-		struct vhu_descriptor d;
-		uint8_t *host;
+	while (i < run) {
+		unsigned int end = run;
 
-		if (__builtin_expect(head >= ring_size || !gather_plain_packet(packets[i]), 0))
-			break;
-		d = vhu_guest_descriptor(&descriptors[head]);
-		size = packets[i]->data_len + header_size;
-		if (__builtin_expect(vhu_descriptor_flags(d) != VRING_DESC_F_WRITE ||
-				vhu_descriptor_length(d) < size, 0))
-			break;
-		host = gather_translate(&queue->ring, snapshot, &extent, d.address, size,
-			VHU_WRITE);
-		if (__builtin_expect(host == NULL, 0))
-			break;
-		gather_prefetch_write(host);
-		g->host[i] = host;
-		g->size[i] = size;
+#if VHU_FOURS == 4
+		while (i + 4 <= run && split_transmit_four(&table, &terms, &extent, &packets[i],
+				g, i))
+			i += 4;
+		end = i + 4 < run ? i + 4 : run;
+#endif
+		for (; i < end; i++)
+			if (!split_transmit_one(&queue->ring, snapshot, &table, &terms, &extent,
+					packets[i], g, i))
+				return i;
 	}
 	return i;
 }
@@ -109,7 +212,7 @@ split_transmit_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapsh
 /**
  * Take and give back @p n gathered chains.
  * @param length  bytes written to each; NULL: none.
- * @param skip  leave the used elements out: split_skipped() writes one for the whole burst.
+ * @param skip  leave the used elements out: one is written for the whole burst.
  */
 VHU_SPECIALISED void
 split_give(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,

@@ -279,6 +279,35 @@ buffer_over_two_regions_arrives_whole(void **state)
 }
 
 static void
+table_and_header_over_two_regions_are_followed(void **state)
+{
+	struct rig *rig = rig_new_packed(1, VHU_BIT(VIRTIO_RING_F_INDIRECT_DESC), 16);
+	const uint64_t border = RIG_BASE + RIG_REGION;
+	unsigned int before, i;
+
+	(void)state;
+	for (before = 1; before < 40; before++) {
+		const struct vring_packed_desc table[] = {
+			{ border - before, HEADER, 0, 0 },
+			{ border - before + HEADER, 60, 0, 0 },
+		};
+		uint64_t place = before % 2 ? rig_slot(1) : border - 300;
+		uint8_t bytes[HEADER + 60] = { 0 };
+
+		rig_pattern(bytes + HEADER, 60, before);
+		for (i = 0; i < sizeof(bytes); i++)
+			*rig_host(rig, border - before + i) = bytes[i];
+		for (i = 0; i < sizeof(table); i++)
+			*rig_host(rig, place + i) = ((const uint8_t *)table)[i];
+		rig_chain(rig, 3, &(struct rig_piece){ place, sizeof(table),
+			VRING_DESC_F_INDIRECT }, 1);
+		expect_frame(rig, 60, before);
+		rig_expect_used(rig, 1, 3, 0);
+	}
+	rig_free(rig);
+}
+
+static void
 restart_takes_up_positions_and_wraps(void **state)
 {
 	struct rig *rig = rig_new_packed(1, 0, 10);
@@ -536,6 +565,7 @@ main(void)
 		cmocka_unit_test(large_frame_becomes_segments),
 		cmocka_unit_test(buffers_in_other_regions_arrive_whole),
 		cmocka_unit_test(buffer_over_two_regions_arrives_whole),
+		cmocka_unit_test(table_and_header_over_two_regions_are_followed),
 		cmocka_unit_test(restart_takes_up_positions_and_wraps),
 		cmocka_unit_test(used_side_may_lag_behind),
 		cmocka_unit_test(empty_ring_is_counted),
