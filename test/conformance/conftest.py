@@ -12,12 +12,14 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+from frontend import ring  # noqa: E402
 from frontend.backend import Backend, BackendError  # noqa: E402
 from frontend.census import wait_for_baseline  # noqa: E402
 from frontend.connection import Connection  # noqa: E402
+from frontend.elements import FORMATS, ElementSession  # noqa: E402
 from frontend.memory import GuestMemory  # noqa: E402
-from frontend.messages import Protocol, Request, bit, u64  # noqa: E402
-from frontend.session import Session  # noqa: E402
+from frontend.messages import Feature, Protocol, Request, bit, u64  # noqa: E402
+from frontend.session import PATHS, Session  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 #: Devices that a back-end of this kind serves beside the one under test.
@@ -37,11 +39,14 @@ def pytest_addoption(parser):
                     help="test the running back-end that listens here and start none")
     group.addoption("--lcore", metavar="CPU",
                     help="processor for the polling thread (default: the last allowed one)")
+    group.addoption("--patience", type=float, default=ring.PATIENCE, metavar="SECONDS",
+                    help="how long to wait for what must happen (default: %(default)s)")
     group.addoption("--full-counts", action="store_true",
                     help="repeat as often as the acceptance table says, not a tenth or less")
 
 
 def pytest_configure(config):
+    ring.PATIENCE = config.getoption("--patience")
     config.addinivalue_line("markers",
                             "row(name, ...): row of the acceptance table that the test holds")
     config.addinivalue_line("markers",
@@ -51,9 +56,13 @@ def pytest_configure(config):
 def command_of(config, kind):
     """
     The back-end of each kind, polling on one processor and without hugepages.
-    A number: so many queue pairs; "client": connects to the front-end; "crowd": many devices.
+    A number: so many queue pairs; "client": connects to the front-end; "crowd": many devices;
+    "elements": a device that keeps requests, without EAL.
     """
-    program = pathlib.Path(config.getoption("--build")) / "test/conformance/conformance-backend"
+    folder = pathlib.Path(config.getoption("--build")) / "test/conformance"
+    if kind == "elements":
+        return f"{folder / 'conformance-elements'} {{socket}}"
+    program = folder / "conformance-backend"
     if not program.exists():
         raise pytest.UsageError(f"{program} does not exist: build it first, or name another "
                                 "folder with --build DIR or a program with --backend-command")
@@ -220,6 +229,21 @@ def start(session):
     return lambda **options: session(**options).start()
 
 
+@pytest.fixture(params=FORMATS)
+def elements(request, backend, closing, pytestconfig):
+    """Running sessions with the device of elements.c, over either ring format."""
+    if pytestconfig.getoption("--socket") or pytestconfig.getoption("--backend-command"):
+        pytest.skip("needs the device of elements.c")
+
+    def make(start=True, features=0, **options):
+        session = ElementSession(backend.connect(), features=FORMATS[request.param] | features,
+                                 **options)
+        closing.append(session)
+        return session.start() if start else session
+    make.packed = request.param == "packed"
+    return make
+
+
 @pytest.fixture
 def others(backend, closing, request):
     """Running sessions with the other devices of the same back-end."""
@@ -268,6 +292,15 @@ def needs(offered):
             if not offered[isinstance(feature, Protocol)] & bit(feature):
                 pytest.skip(f"the back-end does not offer {feature.name}")
     return needs
+
+
+@pytest.fixture(params=PATHS)
+def path(request, needs):
+    """The features of one path; skips if the back-end offers not all of them."""
+    features = PATHS[request.param]
+    needs(*(feature for feature in (Feature.RING_PACKED, Feature.IN_ORDER)
+            if features & bit(feature)))
+    return features
 
 
 @pytest.fixture

@@ -14,29 +14,7 @@ from frontend import net
 from frontend.messages import Feature, Request, bit, state
 from frontend.packed import Position, base
 from frontend.ring import Piece
-from frontend.session import FEATURES
-
-PATHS = {
-    "split": FEATURES,
-    "split plain": FEATURES & ~bit(Feature.MRG_RXBUF),
-    "split in order": FEATURES | bit(Feature.IN_ORDER),
-    "split in order plain": FEATURES & ~bit(Feature.MRG_RXBUF) | bit(Feature.IN_ORDER),
-    "packed": FEATURES | bit(Feature.RING_PACKED),
-    "packed plain": FEATURES & ~bit(Feature.MRG_RXBUF) | bit(Feature.RING_PACKED),
-    "packed in order": FEATURES | bit(Feature.RING_PACKED, Feature.IN_ORDER),
-    "packed in order plain":
-        FEATURES & ~bit(Feature.MRG_RXBUF) | bit(Feature.RING_PACKED, Feature.IN_ORDER),
-}
-
-
-@pytest.fixture(params=PATHS)
-def path(request, needs):
-    """The features of one path; skips if the back-end offers not all of them."""
-    features = PATHS[request.param]
-    needs(*(feature for feature in (Feature.RING_PACKED, Feature.IN_ORDER)
-            if features & bit(feature)))
-    return features
-
+from frontend.session import PATHS
 
 def sizes_of(features):
     return (2, 3, 5, 64, 100, 255, 256, 1000) if features & bit(Feature.RING_PACKED) \

@@ -96,7 +96,7 @@ class Backend:
         return os.stat(self.log_path).st_size
 
     def log_since(self, position):
-        if self.log_path is None:
+        if self.log_path is None or not os.path.exists(self.log_path):
             return "(its log is not ours to read)"
         with open(self.log_path, "rb") as log:
             log.seek(position)

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, field
 from typing import List
 
-from . import messages
+from . import messages, ring
 from .messages import Answer, Request
 
 
@@ -53,15 +53,16 @@ class Reply:
 class Connection:
     """One connected socket. Descriptors that are sent stay the caller's."""
 
-    def __init__(self, sock, timeout=10.0):
+    def __init__(self, sock, timeout=None):
         self.sock = sock
-        self.timeout = timeout
+        self.timeout = timeout = ring.PATIENCE if timeout is None else timeout
         self.sock.settimeout(timeout)
         self._received_fds = []
 
     @classmethod
-    def open(cls, path, timeout=10.0):
+    def open(cls, path, timeout=None):
         """Connect to a back-end that listens, waiting until it does."""
+        timeout = ring.PATIENCE if timeout is None else timeout
         deadline = time.monotonic() + timeout
         while True:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

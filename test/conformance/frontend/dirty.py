@@ -22,7 +22,8 @@ class DirtyLog:
         self.size = -(-end // (1 << PAGE_SHIFT) // 64) * 8 if size is None else size
         self.region = Region(0, self.size, 0, file_offset)
         self.words = self.region.u64
-        self._exchange = ctypes.CDLL("libatomic.so.1").__atomic_exchange_8
+        # As an attribute the name would be taken for a private one of this class.
+        self._exchange = getattr(ctypes.CDLL("libatomic.so.1"), "__atomic_exchange_8")
         self._exchange.restype = ctypes.c_uint64
         self._exchange.argtypes = (ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int)
         # The buffer must not be exported for good, or the mapping could never be closed.

@@ -17,6 +17,19 @@ FEATURES = bit(Feature.VERSION_1, Feature.MRG_RXBUF, Feature.INDIRECT_DESC, Feat
                Feature.PROTOCOL_FEATURES)
 PROTOCOL_FEATURES = bit(Protocol.MQ, Protocol.REPLY_ACK, Protocol.CONFIGURE_MEM_SLOTS)
 
+#: Features of every path that a frame can take.
+PATHS = {
+    "split": FEATURES,
+    "split plain": FEATURES & ~bit(Feature.MRG_RXBUF),
+    "split in order": FEATURES | bit(Feature.IN_ORDER),
+    "split in order plain": FEATURES & ~bit(Feature.MRG_RXBUF) | bit(Feature.IN_ORDER),
+    "packed": FEATURES | bit(Feature.RING_PACKED),
+    "packed plain": FEATURES & ~bit(Feature.MRG_RXBUF) | bit(Feature.RING_PACKED),
+    "packed in order": FEATURES | bit(Feature.RING_PACKED, Feature.IN_ORDER),
+    "packed in order plain":
+        FEATURES & ~bit(Feature.MRG_RXBUF) | bit(Feature.RING_PACKED, Feature.IN_ORDER),
+}
+
 Step = namedtuple("Step", "request payload fds")
 Step.__new__.__defaults__ = (b"", ())
 
@@ -197,8 +210,9 @@ class Session:
 
     def set_log(self, log):
         """Share a dirty log (or another one)."""
-        value = self.connection.ask(Request.SET_LOG_BASE, log.message, [log.fd]).u64
-        assert value == 0, f"SET_LOG_BASE was refused ({value:#x})"
+        reply = self.connection.ask(Request.SET_LOG_BASE, log.message, [log.fd])
+        # Some back-ends answer with nothing at all.
+        assert not reply.payload or reply.u64 == 0, f"SET_LOG_BASE was refused ({reply.u64:#x})"
         if log not in self.extras:
             self.extras.append(log)
         self.log = log
