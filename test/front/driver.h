@@ -50,6 +50,12 @@ struct front_ring_options {
 	/** Buffers are spread over this many regions of the memory; 0: one. */
 	unsigned int regions;
 	unsigned int first_region; /**< the first of those; the ring itself is there, too */
+	/**
+	 * Use the buffers of that ring, which has as many slots and keeps them, not own ones.
+	 * For rings to several back-ends of which one works at a time: to each of them the same
+	 * memory is as near.
+	 */
+	const struct front_ring *buffers_of;
 };
 
 /** One slot with a frame in it. */

@@ -37,6 +37,12 @@ lay_out_slots(struct front_ring *ring, struct front_memory *memory)
 	ring->free = calloc(ring->free_mask + 1, sizeof(*ring->free));
 	if (ring->slot == NULL || ring->free == NULL)
 		return -ENOMEM;
+	if (options->buffers_of != NULL) {
+		memcpy(ring->slot, options->buffers_of->slot, ring->slots * sizeof(*ring->slot));
+		ring->extra = options->buffers_of->extra;
+		ring->extra_device = options->buffers_of->extra_device;
+		return 0;
+	}
 	for (i = 0; i < ring->slots; i++) {
 		uint8_t *begin = front_memory_take(memory, options->first_region + i / share,
 			stride, LINE);
@@ -113,6 +119,8 @@ front_ring_create(struct front_ring *ring, struct front_memory *memory,
 	for (ring->free_mask = 1; ring->free_mask < ring->slots; ring->free_mask *= 2)
 		;
 	ring->free_mask--;
+	if (options->buffers_of != NULL && options->buffers_of->slots != ring->slots)
+		return -EINVAL;
 	error = lay_out_ring(ring, memory);
 	if (error == 0)
 		error = lay_out_slots(ring, memory);
@@ -162,10 +170,10 @@ front_ring_reset(struct front_ring *ring)
 uint32_t
 front_ring_base(const struct front_ring *ring)
 {
-	if (!ring->options.packed)
-		return ring->next_avail;
-	return ring->next_avail | (uint32_t)ring->avail_wrap << 15 |
-		(uint32_t)ring->next_used << 16 | (uint32_t)ring->used_wrap << 31;
+	uint32_t half = ring->next_used | (uint32_t)ring->used_wrap << 15;
+
+	/* What is posted and not used yet is the device's to take: it begins where that does. */
+	return ring->options.packed ? half | half << 16 : ring->next_used;
 }
 
 uint32_t

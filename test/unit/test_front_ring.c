@@ -400,6 +400,28 @@ used_entries_that_cannot_be_are_faults(void **state)
 }
 
 static void
+base_is_where_the_device_begins(void **state)
+{
+	struct front_memory_options memory_options = { .region_size = 1 << 20 };
+	struct front_ring_options options = { .size = 16, .buffer_size = LENGTH, .receive = true };
+	struct front_memory memory;
+	struct front_ring ring;
+
+	(void)state;
+	assert_int_equal(front_memory_create(&memory, &memory_options), 0);
+	assert_int_equal(front_ring_create(&ring, &memory, &options), 0);
+	front_post_all(&ring);
+	assert_int_equal(front_ring_base(&ring), 0);
+	front_ring_destroy(&ring);
+	options.packed = true;
+	assert_int_equal(front_ring_create(&ring, &memory, &options), 0);
+	front_post_all(&ring);
+	assert_int_equal(front_ring_base(&ring), 0x80008000);
+	front_ring_destroy(&ring);
+	front_memory_destroy(&memory);
+}
+
+static void
 rings_that_cannot_be_are_refused(void **state)
 {
 	static const struct front_ring_options wrong[] = {
@@ -433,6 +455,7 @@ main(void)
 		cmocka_unit_test(packed_rings_bring_every_frame_there_and_back),
 		cmocka_unit_test(in_order_one_used_descriptor_stands_for_a_batch),
 		cmocka_unit_test(used_entries_that_cannot_be_are_faults),
+		cmocka_unit_test(base_is_where_the_device_begins),
 		cmocka_unit_test(rings_that_cannot_be_are_refused),
 	};
 

@@ -228,6 +228,11 @@ def guest(log):
     return pytest(log, "test/guest", VHU_BUILD=str(release(log)))
 
 
+def perf(log):
+    """vhu-perf: rows come out and every byte moved; no time is judged."""
+    return pytest(log, "test/perf", VHU_BUILD=str(release(log)))
+
+
 def fuzz(log):
     """libFuzzer for 30 seconds."""
     return one(log, ["test/fuzz/run", "--seconds", "30", "build-fuzz"], "fuzz")
@@ -244,8 +249,8 @@ def install(log):
     return one(log, ["tools/rig/install-test", folder], "install")
 
 
-SUITES = [style, unit, unit_clang, unit_asan, conformance, conformance_asan, loop, guest, fuzz,
-          docs, install]
+SUITES = [style, unit, unit_clang, unit_asan, conformance, conformance_asan, loop, guest, perf,
+          fuzz, docs, install]
 QUICK = [style, unit, conformance]
 
 

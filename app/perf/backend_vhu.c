@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+/* vhu on its own interface. */
+
+#include <stdio.h>
+
+#include <vhu.h>
+#include <vhu_net.h>
+
+#include "perf.h"
+
+static int
+open_port(struct perf_port *port, const char *path, const struct perf_row *row)
+{
+	struct vhu_rx_options rx = { .mempool = port->mempool };
+	struct vhu_port_options options;
+	struct vhu_port *handle;
+
+	vhu_port_options_init(&options);
+	options.path = path;
+	options.name = port->name;
+	if (row->iommu)
+		options.offers |= VHU_OFFER_BIT(IOMMU);
+	if (vhu_port_create(&options, &handle) != 0) {
+		snprintf(perf_error, sizeof(perf_error), "%s", vhu_error_text());
+		return -1;
+	}
+	port->handle[0] = vhu_port_rx_queue(handle, 0);
+	port->handle[1] = vhu_port_tx_queue(handle, 0);
+	port->port = handle;
+	return vhu_rx_queue_setup(port->handle[0], &rx);
+}
+
+static void
+close_port(struct perf_port *port)
+{
+	vhu_port_destroy(port->port);
+	port->port = NULL;
+}
+
+static bool
+ready(struct perf_port *port)
+{
+	struct vhu_port_info info;
+
+	vhu_port_info(port->port, &info);
+	return info.up;
+}
+
+static uint16_t
+receive(struct perf_port *port, struct rte_mbuf **packets, uint16_t count)
+{
+	return vhu_rx_burst(port->handle[0], packets, count);
+}
+
+static uint16_t
+transmit(struct perf_port *port, struct rte_mbuf **packets, uint16_t count)
+{
+	return vhu_tx_burst(port->handle[1], packets, count);
+}
+
+const struct perf_backend perf_vhu = {
+	.name = "vhu",
+	.most_ports = PERF_MAX_IDLE + 1,
+	.open = open_port,
+	.close = close_port,
+	.ready = ready,
+	.receive = receive,
+	.transmit = transmit,
+};

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+/*
+ * The floor: what it costs two cores of this machine to hand the same bytes to one another with
+ * nothing around them. A single-producer, single-consumer ring of slots; a slot is a header of 12
+ * bytes and the frame; an index tells how far the producer is, another how far the consumer. The
+ * back-end's side prefetches a burst and copies it to (or from) private buffers that stay in its
+ * cache, as mbufs of a busy pool do. No descriptors, no mbufs, no addresses to translate.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_common.h>
+#include <rte_cycles.h>
+#include <rte_malloc.h>
+#include <rte_memcpy.h>
+#include <rte_prefetch.h>
+
+#include "perf.h"
+
+#define SLOT_HEADER 12
+#define MASK (PERF_RING - 1)
+#define PRIVATE_STRIDE 9408
+
+struct direction {
+	uint8_t *slots;
+	uint64_t stride;
+	/* Each index in a line of its own: written by one side, read by the other. */
+	uint32_t *produced;
+	uint32_t *consumed;
+	/* Private to each side, in lines of their own as well. */
+	struct {
+		uint32_t at, other;
+	} __rte_cache_aligned producer, consumer;
+};
+
+struct floor {
+	struct direction to_back, to_guest;
+	uint8_t *private;
+	const struct perf_row *row;
+	uint64_t sent;          /* guest's side */
+};
+
+static uint8_t *
+slot_of(const struct direction *direction, uint32_t at)
+{
+	return direction->slots + (at & MASK) * direction->stride;
+}
+
+static int
+create_direction(struct direction *direction, struct front_memory *memory,
+	const struct perf_row *row)
+{
+	uint64_t lines = (SLOT_HEADER + perf_longest(row) + 63) / 64;
+	uint8_t *indices = front_memory_take(memory, 0, 256, 128);
+
+	memset(direction, 0, sizeof(*direction));
+	direction->stride = (lines | 1) * 64;
+	direction->slots = front_memory_take(memory, 0, PERF_RING * direction->stride, 64);
+	if (indices == NULL || direction->slots == NULL)
+		return -1;
+	direction->produced = (uint32_t *)indices;
+	direction->consumed = (uint32_t *)(indices + 128);
+	return 0;
+}
+
+int
+floor_create(struct perf_port *port, struct front_memory *memory, const struct perf_row *row)
+{
+	struct floor *floor = rte_zmalloc("floor", sizeof(*floor), 64);
+
+	if (floor == NULL)
+		return -1;
+	floor->row = row;
+	floor->private = rte_zmalloc("floor", PERF_MAX_BURST * PRIVATE_STRIDE, 64);
+	port->floor = floor;
+	if (floor->private == NULL || create_direction(&floor->to_back, memory, row) != 0 ||
+			create_direction(&floor->to_guest, memory, row) != 0) {
+		floor_destroy(port);
+		return -1;
+	}
+	return 0;
+}
+
+void
+floor_destroy(struct perf_port *port)
+{
+	if (port->floor != NULL)
+		rte_free(port->floor->private);
+	rte_free(port->floor);
+	port->floor = NULL;
+}
+
+/* How many slots the consumer may take, at most @count. */
+static inline uint32_t
+filled(struct direction *direction, uint32_t count)
+{
+	uint32_t there = direction->consumer.other - direction->consumer.at;
+
+	if (there < count) {
+		/* Partner: publish() of the producer. */
+		direction->consumer.other = __atomic_load_n(direction->produced, __ATOMIC_ACQUIRE);
+		there = direction->consumer.other - direction->consumer.at;
+	}
+	return RTE_MIN(there, count);
+}
+
+/* How many slots the producer may fill, at most @count. */
+static inline uint32_t
+empty(struct direction *direction, uint32_t count)
+{
+	uint32_t there = direction->producer.other + PERF_RING - direction->producer.at;
+
+	if (there < count) {
+		/* Partner: release() of the consumer. */
+		direction->producer.other = __atomic_load_n(direction->consumed, __ATOMIC_ACQUIRE);
+		there = direction->producer.other + PERF_RING - direction->producer.at;
+	}
+	return RTE_MIN(there, count);
+}
+
+static inline void
+publish(struct direction *direction, uint32_t count)
+{
+	direction->producer.at += count;
+	__atomic_store_n(direction->produced, direction->producer.at, __ATOMIC_RELEASE);
+}
+
+static inline void
+release(struct direction *direction, uint32_t count)
+{
+	direction->consumer.at += count;
+	__atomic_store_n(direction->consumed, direction->consumer.at, __ATOMIC_RELEASE);
+}
+
+static inline uint32_t
+length_in(const uint8_t *slot)
+{
+	uint32_t length;
+
+	memcpy(&length, slot, sizeof(length));
+	return length;
+}
+
+/* The back-end's receive: no mbufs, so the array is not used. */
+static uint16_t
+receive(struct perf_port *port, struct rte_mbuf **packets, uint16_t count)
+{
+	struct floor *floor = port->floor;
+	struct direction *from = &floor->to_back;
+	uint32_t there = filled(from, count), i, line;
+
+	(void)packets;
+	if (there == 0)
+		return 0;
+	/* All misses of the burst at once; of a long frame its first lines only. */
+	for (i = 0; i < there; i++)
+		for (line = 0; line < RTE_MIN(from->stride, 256u); line += 64)
+			rte_prefetch0(slot_of(from, from->consumer.at + i) + line);
+	for (i = 0; i < there; i++) {
+		const uint8_t *slot = slot_of(from, from->consumer.at + i);
+
+		rte_memcpy(floor->private + i * PRIVATE_STRIDE, slot,
+			SLOT_HEADER + length_in(slot));
+	}
+	release(from, there);
+	return (uint16_t)there;
+}
+
+static uint16_t
+transmit(struct perf_port *port, struct rte_mbuf **packets, uint16_t count)
+{
+	struct floor *floor = port->floor;
+	struct direction *to = &floor->to_guest;
+	uint32_t there = empty(to, count), i, line;
+	bool generate = floor->row->work == PERF_TRANSMIT;
+
+	(void)packets;
+	for (i = 0; i < there; i++)
+		for (line = 0; line < RTE_MIN(to->stride, 256u); line += 64)
+			__builtin_prefetch(slot_of(to, to->producer.at + i) + line, 1);
+	for (i = 0; i < there; i++) {
+		uint8_t *private = floor->private + i * PRIVATE_STRIDE;
+		uint32_t length = generate ? perf_length(floor->row, i) : length_in(private);
+
+		memcpy(private, &length, sizeof(length));
+		rte_memcpy(slot_of(to, to->producer.at + i), private, SLOT_HEADER + length);
+	}
+	if (there > 0)
+		publish(to, there);
+	return (uint16_t)there;
+}
+
+/* The guest's side, as long as the slice lasts. */
+static uint32_t
+guest_receives(struct floor *floor, struct perf_slice *slice)
+{
+	struct direction *from = &floor->to_guest;
+	uint32_t there = filled(from, 64), i;
+
+	for (i = 0; i < there; i++)
+		rte_prefetch0(slot_of(from, from->consumer.at + i));
+	for (i = 0; i < there; i++) {
+		uint8_t *slot = slot_of(from, from->consumer.at + i);
+		struct front_frame frame = { .data = slot + SLOT_HEADER,
+			.length = length_in(slot) };
+
+		slice->front.bytes += frame.length;
+		if (slice->row->touch || slice->check)
+			slice->front.sum += front_touch_read(&frame, 1);
+	}
+	if (there > 0)
+		release(from, there);
+	slice->front.packets += there;
+	return there;
+}
+
+static void
+guest_sends(struct floor *floor, struct perf_slice *slice, uint64_t most)
+{
+	struct direction *to = &floor->to_back;
+	uint32_t there = empty(to, (uint32_t)RTE_MIN(most, 64u)), i;
+
+	for (i = 0; i < there; i++) {
+		uint8_t *slot = slot_of(to, to->producer.at + i);
+		struct front_frame frame = { .data = slot + SLOT_HEADER,
+			.length = perf_length(slice->row, floor->sent) };
+
+		memset(slot + 4, 0, SLOT_HEADER - 4);
+		memcpy(slot, &frame.length, sizeof(frame.length));
+		if (slice->row->touch || slice->check)
+			front_touch_write(&frame, 1, floor->sent);
+		floor->sent++;
+	}
+	if (there > 0)
+		publish(to, there);
+	slice->port->outstanding += there;
+}
+
+void
+floor_front(struct perf_slice *slice, uint64_t end)
+{
+	struct floor *floor = slice->port->floor;
+	enum perf_work work = slice->row->work;
+	uint64_t window = slice->row->window ? slice->row->window :
+		work == PERF_LOOP ? PERF_WINDOW : PERF_RING;
+
+	while (rte_rdtsc() < end) {
+		if (work == PERF_LOOP)
+			slice->port->outstanding -= guest_receives(floor, slice);
+		else if (work == PERF_TRANSMIT)
+			guest_receives(floor, slice);
+		if (work == PERF_RECEIVE)
+			slice->port->outstanding = floor->to_back.producer.at -
+				__atomic_load_n(floor->to_back.consumed, __ATOMIC_RELAXED);
+		if (work == PERF_LOOP || work == PERF_RECEIVE)
+			guest_sends(floor, slice, window - slice->port->outstanding);
+	}
+}
+
+const struct perf_backend perf_floor = {
+	.name = "floor",
+	.most_ports = 1,
+	.receive = receive,
+	.transmit = transmit,
+};

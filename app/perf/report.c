@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include <rte_cycles.h>
+#include <rte_version.h>
+
+#include <vhu.h>
+
+#include "perf.h"
+
+static const struct perf_options *options;
+static json_t *rows;
+static FILE *csv;
+/* The table goes to standard error if something else has standard output. */
+static FILE *table;
+
+/* A value of a "key : value" file of /proc; "" if there is none. */
+static const char *
+proc_value(const char *path, const char *key)
+{
+	static char line[256];
+	FILE *file = fopen(path, "r");
+	char *value = NULL;
+
+	if (file == NULL)
+		return "";
+	while (value == NULL && fgets(line, sizeof(line), file) != NULL)
+		if (key == NULL)
+			value = line;
+		else if (strncmp(line, key, strlen(key)) == 0 && strchr(line, ':') != NULL)
+			value = strchr(line, ':') + 1;
+	fclose(file);
+	if (value == NULL)
+		return "";
+	value += strspn(value, " \t");
+	value[strcspn(value, "\n")] = '\0';
+	return value;
+}
+
+/* What is known of the clock of the cores. */
+static json_t *
+frequency_notes(void)
+{
+	const char *governor =
+		proc_value("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", NULL);
+
+	return *governor != '\0' ? json_sprintf("governor %s", governor) :
+		json_string("not visible here (a virtual machine?); only ratios mean something");
+}
+
+static json_t *
+conditions(void)
+{
+	json_t *object = json_object();
+
+	json_object_set_new(object, "vhu", json_string(vhu_version()));
+	json_object_set_new(object, "dpdk", json_string(rte_version()));
+	json_object_set_new(object, "build", json_string(PERF_BUILD));
+	json_object_set_new(object, "cpu", json_string(proc_value("/proc/cpuinfo", "model name")));
+	json_object_set_new(object, "tsc_hz", json_integer((json_int_t)rte_get_tsc_hz()));
+	json_object_set_new(object, "frequency", frequency_notes());
+	json_object_set_new(object, "cores",
+		json_pack("[i,i]", options->cores[0], options->cores[1]));
+	json_object_set_new(object, "seed", json_integer((json_int_t)options->seed));
+	json_object_set_new(object, "set", json_string(options->set));
+	json_object_set_new(object, "rounds", json_integer(options->rounds));
+	json_object_set_new(object, "slice_ms", json_integer(options->slice_ms));
+	json_object_set_new(object, "hugepages", json_boolean(options->huge));
+	json_object_set_new(object, "load", json_string(proc_value("/proc/loadavg", NULL)));
+	return object;
+}
+
+static bool
+is_standard_output(const char *path)
+{
+	return path != NULL && strcmp(path, "-") == 0;
+}
+
+void
+perf_report_begin(const struct perf_options *wanted)
+{
+	options = wanted;
+	rows = json_array();
+	table = is_standard_output(options->json) || is_standard_output(options->csv) ? stderr :
+		stdout;
+	if (options->csv != NULL)
+		csv = is_standard_output(options->csv) ? stdout : fopen(options->csv, "w");
+	if (csv != NULL)
+		fprintf(csv, "row,backend,missing,slices,cycles,cycles_low,cycles_high,mpps,"
+			"mpps_low,mpps_high,to_peer,to_peer_low,to_peer_high,to_floor,"
+			"to_floor_low,to_floor_high,burst,busy,dropped\n");
+	fprintf(table, "vhu-perf: cycles per packet with a 95 %% interval; 'peer' is how many "
+		"times the cycles rte_vhost\n(for drivers net_vhost) takes, 'floor' how far it is from the "
+		"bare hand-over; %u slices of %u ms each\n\n%-44s %-9s %8s %17s %7s %22s %7s %6s "
+		"%5s\n", options->rounds, options->slice_ms, "row", "back-end", "cycles", "",
+		"Mpps", "peer", "floor", "burst", "busy");
+}
+
+static void
+interval_json(json_t *object, const char *name, const struct perf_interval *interval)
+{
+	if (interval->median > 0)
+		json_object_set_new(object, name, json_pack("{s:f,s:f,s:f}", "median",
+			interval->median, "low", interval->low, "high", interval->high));
+	else
+		json_object_set_new(object, name, json_null());
+}
+
+static json_t *
+outcome_json(const struct perf_outcome *outcome)
+{
+	json_t *object = json_object();
+
+	if (outcome->missing != NULL) {
+		json_object_set_new(object, "missing", json_string(outcome->missing));
+		return object;
+	}
+	json_object_set_new(object, "slices", json_integer(outcome->count));
+	json_object_set_new(object, "checked", json_boolean(outcome->checked));
+	interval_json(object, "cycles", &outcome->cycles);
+	interval_json(object, "mpps", &outcome->mpps);
+	interval_json(object, "to_peer", &outcome->to_peer);
+	interval_json(object, "to_floor", &outcome->to_floor);
+	json_object_set_new(object, "burst", json_real(outcome->burst));
+	json_object_set_new(object, "busy", json_real(outcome->busy));
+	json_object_set_new(object, "interrupted_ms", json_real((double)outcome->interrupted *
+		1e3 / (double)rte_get_tsc_hz()));
+	json_object_set_new(object, "dropped", json_integer((json_int_t)outcome->dropped));
+	return object;
+}
+
+static void
+csv_row(const struct perf_row *row, const char *name, const struct perf_outcome *outcome)
+{
+	const struct perf_interval *each[] = { &outcome->cycles, &outcome->mpps, &outcome->to_peer,
+		&outcome->to_floor };
+
+	fprintf(csv, "%s,%s,%s,%u", row->name, name, outcome->missing ? outcome->missing : "",
+		outcome->count);
+	for (unsigned int i = 0; i < RTE_DIM(each); i++)
+		fprintf(csv, ",%.4g,%.4g,%.4g", each[i]->median, each[i]->low, each[i]->high);
+	fprintf(csv, ",%.2f,%.3f,%llu\n", outcome->burst, outcome->busy,
+		(unsigned long long)outcome->dropped);
+}
+
+static void
+table_row(const struct perf_row *row, const char *name, const struct perf_outcome *outcome)
+{
+	const struct perf_interval *peer = &outcome->to_peer;
+
+	if (outcome->missing != NULL) {
+		fprintf(table, "%-44s %-9s %s\n", row->name, name, outcome->missing);
+		return;
+	}
+	fprintf(table, "%-44s %-9s %8.1f %8.1f-%-8.1f %7.2f %6.3f %7.3f-%-7.3f %7.2f %6.1f %4.0f%%"
+		"%s\n", row->name, name, outcome->cycles.median, outcome->cycles.low,
+		outcome->cycles.high, outcome->mpps.median, peer->median, peer->low, peer->high,
+		outcome->to_floor.median, outcome->burst, 100 * outcome->busy,
+		outcome->dropped ? " drops" : "");
+}
+
+static json_t *
+row_json(const struct perf_row *row)
+{
+	static const char *const works[] = { "receive", "transmit", "loop", "empty" };
+
+	return json_pack("{s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:i,s:b,s:b,s:b,s:b,s:b,s:b}", "name",
+		row->name, "group", row->group, "work", works[row->work], "path", row->path, "size",
+		row->size, "burst", row->burst, "window", row->window, "idle", row->idle, "regions",
+		row->regions, "offloads", row->offloads, "indirect", row->indirect, "logging",
+		row->logging, "iommu", row->iommu, "touch", row->touch, "statistics",
+		row->statistics);
+}
+
+void
+perf_report_row(const struct perf_row *row, const struct perf_outcome *outcomes)
+{
+	json_t *object = row_json(row), *results = json_object();
+
+	for (unsigned int i = 0; i < perf_backend_count; i++) {
+		const char *name = perf_backends[i]->name;
+
+		if (!options->chosen[i])
+			continue;
+		json_object_set_new(results, name, outcome_json(&outcomes[i]));
+		table_row(row, name, &outcomes[i]);
+		if (csv != NULL)
+			csv_row(row, name, &outcomes[i]);
+	}
+	fflush(table);
+	json_object_set_new(object, "results", results);
+	json_array_append_new(rows, object);
+}
+
+int
+perf_report_end(void)
+{
+	json_t *whole = json_object();
+	int status = 0;
+
+	json_object_set_new(whole, "conditions", conditions());
+	json_object_set_new(whole, "rows", rows);
+	if (is_standard_output(options->json))
+		status = json_dumpf(whole, stdout, JSON_INDENT(1));
+	else if (options->json != NULL)
+		status = json_dump_file(whole, options->json, JSON_INDENT(1));
+	if (status != 0)
+		fprintf(stderr, "vhu-perf: cannot write '%s'\n", options->json);
+	json_decref(whole);
+	if (csv != NULL && csv != stdout)
+		fclose(csv);
+	return status;
+}

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+/* Which rows there are. */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_common.h>
+
+#include "perf.h"
+
+#define MOST_ROWS 1000
+#define PACKED VHU_BIT(VIRTIO_F_RING_PACKED)
+#define IN_ORDER VHU_BIT(VIRTIO_F_IN_ORDER)
+#define MERGEABLE VHU_BIT(VIRTIO_NET_F_MRG_RXBUF)
+
+/*
+ * The ten paths by the names of DPDK's virtio driver. What that calls vectorised differs for a
+ * back-end in how buffers come: in batches and, on a split ring, from an available ring that never
+ * changes.
+ */
+static const struct path {
+	const char *name;
+	uint64_t features;
+	bool fixed;
+} paths[] = {
+	{ "split-mergeable", MERGEABLE, false },
+	{ "split-plain", 0, false },
+	{ "split-mergeable-in-order", MERGEABLE | IN_ORDER, false },
+	{ "split-in-order", IN_ORDER, false },
+	{ "split-vectorised", 0, true },
+	{ "packed-mergeable", PACKED | MERGEABLE, false },
+	{ "packed-plain", PACKED, false },
+	{ "packed-mergeable-in-order", PACKED | MERGEABLE | IN_ORDER, false },
+	{ "packed-in-order", PACKED | IN_ORDER, false },
+	{ "packed-vectorised", PACKED | IN_ORDER, true },
+};
+
+static const char *const works[] = { "receive", "transmit", "loop", "empty" };
+static const uint16_t sizes[] = { 64, 256, 512, 1024, 1518, 9000, 0 };
+static const uint16_t bursts[] = { 1, 4, 32, 256 };
+
+static struct perf_row *rows;
+static unsigned int row_count;
+
+uint16_t
+perf_length(const struct perf_row *row, uint64_t number)
+{
+	static const uint16_t imix[12] = { 64, 570, 64, 64, 570, 64, 1518, 64, 570, 64, 64, 570 };
+
+	return row->size != 0 ? row->size : imix[number % RTE_DIM(imix)];
+}
+
+uint16_t
+perf_longest(const struct perf_row *row)
+{
+	return row->size != 0 ? row->size : 1518;
+}
+
+/* The plain row of a path; the caller changes what is to be different. */
+static struct perf_row
+plain(const char *group, enum perf_work work, const struct path *path, uint16_t size)
+{
+	return (struct perf_row){
+		.group = group,
+		.work = work,
+		.path = path->name,
+		.features = path->features,
+		.fixed = path->fixed,
+		.size = size,
+		.burst = 32,
+		.regions = 1,
+	};
+}
+
+/* Add a row once; its name says what it is. */
+static void
+add(struct perf_row row, const char *extra)
+{
+	char size[8] = "imix";
+	unsigned int i;
+
+	if (row.size != 0)
+		snprintf(size, sizeof(size), "%u", row.size);
+	if (row.work == PERF_EMPTY)
+		snprintf(row.name, sizeof(row.name), "empty-%s%s", row.path, extra);
+	else
+		snprintf(row.name, sizeof(row.name), "%s-%s-%s-b%u%s", works[row.work], row.path,
+			size, row.burst, extra);
+	for (i = 0; i < row_count; i++)
+		if (strcmp(rows[i].name, row.name) == 0)
+			return;
+	if (row_count < MOST_ROWS)
+		rows[row_count++] = row;
+}
+
+static void
+add_sizes(const char *group, enum perf_work work, const struct path *path, unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++) {
+		struct perf_row row = plain(group, work, path, sizes[i]);
+
+		/* One buffer cannot be made to hold it and nothing merges: not a case. */
+		add(row, "");
+	}
+}
+
+static void
+add_bursts(const struct path *path)
+{
+	for (unsigned int i = 0; i < RTE_DIM(bursts); i++) {
+		struct perf_row row = plain("burst", PERF_LOOP, path, 64);
+
+		row.burst = bursts[i];
+		add(row, "");
+	}
+}
+
+static void
+add_starved(const struct path *path)
+{
+	struct perf_row row = plain("starved", PERF_LOOP, path, 64);
+
+	row.window = 8;
+	add(row, "-starved");
+	row.work = PERF_RECEIVE;
+	add(row, "-starved");
+}
+
+static void
+add_idle(const struct path *path, bool all)
+{
+	static const uint16_t idle[] = { 8, 64, 1, 512 };
+	char extra[32];
+
+	for (unsigned int i = 0; i < (all ? RTE_DIM(idle) : 2); i++) {
+		struct perf_row row = plain("idle ports", PERF_LOOP, path, 64);
+
+		row.idle = idle[i];
+		snprintf(extra, sizeof(extra), "-idle%u", idle[i]);
+		add(row, extra);
+	}
+}
+
+static void
+add_regions(const struct path *path, bool all)
+{
+	static const uint16_t regions[] = { 4, 509, 1, 64 };
+	char extra[32];
+
+	for (unsigned int i = 0; i < (all ? RTE_DIM(regions) : 2); i++) {
+		struct perf_row row = plain("regions", PERF_LOOP, path, 64);
+
+		row.regions = regions[i];
+		snprintf(extra, sizeof(extra), "-regions%u", regions[i]);
+		add(row, extra);
+	}
+}
+
+static void
+add_features(const struct path *path)
+{
+	struct perf_row row;
+
+	for (enum perf_work work = PERF_RECEIVE; work <= PERF_LOOP; work++) {
+		row = plain("features", work, path, 64);
+		row.offloads = true;
+		add(row, "-offloads");
+	}
+	row = plain("features", PERF_RECEIVE, path, 64);
+	row.indirect = true;
+	add(row, "-indirect");
+	row = plain("features", PERF_LOOP, path, 64);
+	row.logging = true;
+	add(row, "-logging");
+	row.logging = false;
+	row.iommu = true;
+	add(row, "-iommu");
+	row.iommu = false;
+	row.statistics = true;
+	add(row, "-statistics");
+	row.statistics = false;
+	row.touch = true;
+	add(row, "-touch");
+	row.size = 1518;
+	add(row, "-touch");
+}
+
+/* Two minutes: something of every kind. */
+static void
+quick(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < RTE_DIM(paths); i++)
+		add(plain("path", PERF_LOOP, &paths[i], 64), "");
+	add_sizes("size", PERF_LOOP, &paths[0], 5);
+	add(plain("direction", PERF_RECEIVE, &paths[0], 64), "");
+	add(plain("direction", PERF_TRANSMIT, &paths[0], 64), "");
+	add(plain("direction", PERF_RECEIVE, &paths[5], 64), "");
+	add(plain("direction", PERF_TRANSMIT, &paths[5], 64), "");
+	add_bursts(&paths[0]);
+	add(plain("empty", PERF_EMPTY, &paths[0], 64), "");
+	add_idle(&paths[0], false);
+	add_regions(&paths[0], false);
+}
+
+/* Everything. */
+static void
+full(void)
+{
+	unsigned int i;
+
+	quick();
+	for (i = 0; i < RTE_DIM(paths); i++) {
+		for (enum perf_work work = PERF_RECEIVE; work <= PERF_LOOP; work++)
+			add_sizes("size", work, &paths[i], RTE_DIM(sizes));
+		add_bursts(&paths[i]);
+		add(plain("empty", PERF_EMPTY, &paths[i], 64), "");
+	}
+	for (i = 0; i < RTE_DIM(paths); i += 5) {
+		add_starved(&paths[i]);
+		add_idle(&paths[i], true);
+		add_regions(&paths[i], true);
+		add_features(&paths[i]);
+	}
+}
+
+unsigned int
+perf_rows(const char *set, const struct perf_row **result)
+{
+	free(rows);
+	row_count = 0;
+	rows = calloc(MOST_ROWS, sizeof(*rows));
+	*result = rows;
+	if (rows == NULL)
+		return 0;
+	if (strcmp(set, "quick") == 0)
+		quick();
+	else
+		full();
+	return row_count;
+}

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright (c) 2026 The vhu founders
+"""vhu-perf measures what it says: rows come out, every back-end moved every byte. No time decides
+anything here."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+
+from rig import place  # noqa: E402
+
+PERF = place.BUILD / "app" / "perf" / "vhu-perf"
+LIBRARIES = ["vhu", "rte_vhost"]
+DRIVERS = ["net_vhu", "net_vhost"]
+SMALL = ["--no-huge", "--rounds", 3, "--slice-ms", 5]
+# What every back-end of this machine offers.
+COMMON = [
+    "loop-split-mergeable-64-b32", "loop-split-plain-1518-b32", "loop-split-vectorised-64-b32",
+    "loop-split-mergeable-imix-b32", "loop-split-mergeable-9000-b32", "loop-split-plain-9000-b32",
+    "receive-split-mergeable-64-b32", "transmit-split-mergeable-64-b32",
+    "receive-split-mergeable-9000-b32", "transmit-split-mergeable-9000-b32",
+    "loop-split-mergeable-64-b1", "loop-split-mergeable-64-b256",
+    "loop-split-mergeable-64-b32-starved", "receive-split-mergeable-64-b32-starved",
+    "loop-split-mergeable-64-b32-regions4", "loop-split-mergeable-64-b32-offloads",
+    "receive-split-mergeable-64-b32-indirect", "loop-split-mergeable-64-b32-statistics",
+    "loop-split-mergeable-1518-b32-touch", "empty-split-mergeable",
+    "loop-split-mergeable-64-b32-idle8",
+]
+# What a back-end may not offer yet; then the row says so.
+PERHAPS = [
+    "loop-split-mergeable-in-order-64-b32", "loop-split-in-order-64-b32",
+    "loop-packed-mergeable-64-b32", "loop-packed-plain-64-b32",
+    "loop-packed-mergeable-in-order-64-b32", "loop-packed-in-order-64-b32",
+    "loop-packed-vectorised-64-b32", "loop-packed-mergeable-1518-b32",
+    "loop-split-mergeable-64-b32-logging", "loop-split-mergeable-64-b32-iommu",
+    "loop-packed-mergeable-64-b32-logging", "loop-packed-mergeable-64-b32-iommu",
+]
+
+
+def run(*words, timeout=120):
+    """Run it to its end."""
+    if not PERF.exists():
+        pytest.fail(f"{PERF} is missing; build it with ninja")
+    return subprocess.run([str(word) for word in (PERF, *words)], capture_output=True, text=True,
+                          timeout=timeout, check=False)
+
+
+def backends():
+    """Those that can be had here."""
+    return LIBRARIES + (DRIVERS if place.NET_VHU.exists() else []) + ["floor"]
+
+
+def measure(row, names):
+    """Measure one row; give its results by back-end."""
+    done = run(*SMALL, "--row", row, "--backends", ",".join(names), "--json", "-")
+    assert done.returncode == 0, done.stderr
+    found, = json.loads(done.stdout)["rows"]
+    assert found["name"] == row
+    assert list(found["results"]) == [name for name in
+                                      ("vhu", "net_vhu", "rte_vhost", "net_vhost", "floor")
+                                      if name in names]
+    return found["results"]
+
+
+def assert_measured(result):
+    """Each byte was seen on the other side, and there are figures."""
+    assert "missing" not in result, result["missing"]
+    assert result["checked"] is True
+    assert result["slices"] == 3
+    for name in ("cycles", "mpps"):
+        assert 0 < result[name]["low"] <= result[name]["median"] <= result[name]["high"]
+
+
+@pytest.mark.parametrize("row", COMMON)
+def test_every_back_end_moves_every_byte(row):
+    names = [name for name in backends() if name != "floor" or "idle" not in row]
+    for result in measure(row, names).values():
+        assert_measured(result)
+
+
+@pytest.mark.parametrize("row", PERHAPS)
+def test_what_is_offered_moves_every_byte(row):
+    """A row that a back-end cannot do says why; whoever can, does it right."""
+    results = measure(row, backends())
+    for result in results.values():
+        if "missing" in result:
+            assert "does not offer" in result["missing"]
+        else:
+            assert_measured(result)
+    if "missing" in results["vhu"]:
+        pytest.skip("vhu " + results["vhu"]["missing"])
+
+
+def test_509_regions_are_measured_without_peers():
+    """rte_vhost has room for eight; the row says so instead of leaving it out."""
+    results = measure("loop-split-mergeable-64-b32-regions509", ["vhu", "rte_vhost"])
+    assert_measured(results["vhu"])
+    assert "room" in results["rte_vhost"]["missing"]
+
+
+def test_conditions_and_csv_are_recorded(tmp_path):
+    table = tmp_path / "perf.csv"
+    whole = tmp_path / "perf.json"
+    done = run(*SMALL, "--row", "loop-split-mergeable-64-b32", "--backends", "vhu,floor",
+               "--seed", 7, "--json", whole, "--csv", table)
+    assert done.returncode == 0, done.stderr
+    conditions = json.loads(whole.read_text(encoding="utf-8"))["conditions"]
+    assert conditions["seed"] == 7
+    for name in ("vhu", "dpdk", "build", "cpu", "frequency"):
+        assert conditions[name]
+    with open(table, encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert [row["backend"] for row in rows] == ["vhu", "floor"]
+    assert float(rows[0]["cycles"]) > 0
+    assert done.stdout.count("loop-split-mergeable-64-b32") == 2
+
+
+def test_rows_have_different_names_and_cover_the_axes():
+    names = [line.split()[-1] for line in run("--list").stdout.splitlines()]
+    assert len(set(names)) == len(names)
+    for path in ("mergeable", "plain", "mergeable-in-order", "in-order", "vectorised"):
+        for ring in ("split", "packed"):
+            for size in (64, 256, 512, 1024, 1518, 9000, "imix"):
+                for work in ("receive", "transmit", "loop"):
+                    assert f"{work}-{ring}-{path}-{size}-b32" in names
+    quick = [line.split()[-1] for line in run("--quick", "--list").stdout.splitlines()]
+    assert set(quick) < set(names)
+
+
+def test_help_has_an_example():
+    done = run("--help")
+    assert done.returncode == 0
+    assert "Example: vhu-perf" in done.stdout
+
+
+@pytest.mark.parametrize("words, wrong", [
+    (["--rounds", "2"], "'2'"), (["--rounds", "many"], "'many'"), (["--slice-ms", "0"], "'0'"),
+    (["--backends", "vhu,ovs"], "'ovs'"), (["--cores", "0,0"], "'0,0'"), (["more"], "'more'"),
+])
+def test_wrong_value_costs_one_line(words, wrong):
+    done = run(*words)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert wrong in done.stderr
+
+
+def test_unknown_row_is_told():
+    done = run(*SMALL, "--row", "warp-*")
+    assert done.returncode == 1
+    assert "no row fits 'warp-*'" in done.stderr
