@@ -87,6 +87,7 @@ init_rings(struct vhu_device *device)
 			.lcore = device->config.rings[i],
 		};
 		device->readers[i] = &device->config.rings[i]->reader;
+		vhu_ring_set_enabled(&device->rings[i], false);
 	}
 }
 

@@ -78,6 +78,11 @@ struct vhu_device_ops {
 	void (*ring_place)(void *owner, uint16_t ring, const struct vhu_snapshot *snapshot,
 		uint16_t capacity, struct vhu_walk *avail, struct vhu_walk *used);
 	/**
+	 * Are buffers of this ring given back in the order in which they are taken? Then the used
+	 * index tells where to go on. NULL: config.in_order tells for all.
+	 */
+	bool (*in_order)(void *owner, uint16_t ring);
+	/**
 	 * A started ring is about to stop for good: the last moment to give back what was taken
 	 * from it. Called before it is parked. May be NULL.
 	 */
@@ -155,6 +160,11 @@ struct vhu_device_config {
 	bool populate;               /**< fault memory in */
 	/** Buffers are returned in the order they came: the used index tells where to resume. */
 	bool in_order;
+	/**
+	 * Elements are kept for a while: a started ring stays published while it is disabled, so
+	 * that they can be given back, and is closed to taking (vhu_ring.closed) instead.
+	 */
+	bool keeps_elements;
 	bool legacy;                 /**< serve drivers without VERSION_1, of our byte order */
 };
 

@@ -227,6 +227,10 @@ struct vhu_verdict vhu_ring_resolve(const struct vhu_device *device,
 /** Make a snapshot of the ring as it is, with this map. @return NULL when refused. */
 struct vhu_published *vhu_ring_build(struct vhu_device *device,
 	const struct vhu_device_ring *ring, struct vhu_map *map, struct vhu_verdict *verdict);
+/** May lcores see the ring, once it is started? */
+bool vhu_ring_visible(const struct vhu_device *device, const struct vhu_device_ring *ring);
+/** Set ring->enabled, and what lcores see of that at once. */
+void vhu_ring_set_enabled(struct vhu_device_ring *ring, bool enabled);
 /** Free a snapshot that was not published, or that nobody uses any more. */
 void vhu_published_free(struct vhu_device *device, struct vhu_published *published);
 /** Publish; NULL parks. What was there goes into the bin. */

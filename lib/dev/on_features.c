@@ -43,10 +43,11 @@ enable_all(struct vhu_device *device)
 
 		if (ring->enabled)
 			continue;
-		ring->enabled = true;
-		/* A ring that is not enabled is parked, so nothing is left to retire. */
-		vhu_ring_swap(ring, ring->next, NULL);
+		/* A ring that was not visible is parked, so nothing is left to retire. */
+		if (!vhu_ring_visible(device, ring))
+			vhu_ring_swap(ring, ring->next, NULL);
 		ring->next = NULL;
+		vhu_ring_set_enabled(ring, true);
 		vhu_ring_tell(device, ring, VHU_EVENT_RING_ENABLED, 0);
 	}
 }
@@ -60,7 +61,7 @@ change_running(struct vhu_device *device, struct vhu_bin *bin)
 	for (i = 0; i < device->config.ring_count; i++) {
 		struct vhu_device_ring *ring = &device->rings[i];
 
-		if (!ring->enabled)
+		if (!vhu_ring_visible(device, ring))
 			continue;
 		vhu_ring_swap(ring, ring->next, bin);
 		ring->next = NULL;

@@ -172,7 +172,7 @@ remap_ring(struct vhu_device *device, struct vhu_device_ring *ring)
 	if (verdict.severity == VHU_ACCEPT && !ring->placed)
 		vhu_ring_place(device, ring, &resolved);
 	ring->unmapped = false;
-	if (verdict.severity == VHU_ACCEPT && ring->enabled)
+	if (verdict.severity == VHU_ACCEPT && vhu_ring_visible(device, ring))
 		next = vhu_ring_build(device, ring, device->map, &verdict);
 	if (verdict.severity == VHU_ACCEPT) {
 		vhu_ring_swap(ring, next, NULL);

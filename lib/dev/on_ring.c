@@ -205,7 +205,7 @@ prepare_start(struct vhu_device *device, struct vhu_device_ring *ring,
 	if (ring->unmapped || verdict.severity != VHU_ACCEPT)
 		return verdict;
 	verdict = vhu_ring_resolve(device, ring, device->map, resolved);
-	if (verdict.severity == VHU_ACCEPT && ring->enabled)
+	if (verdict.severity == VHU_ACCEPT && vhu_ring_visible(device, ring))
 		*next = vhu_ring_build(device, ring, device->map, &verdict);
 	return verdict;
 }

@@ -50,15 +50,25 @@ enable_ring(struct vhu_device *device, struct vhu_device_ring *ring)
 
 	if (ring->enabled)
 		return verdict;
-	if (vhu_ring_alive(ring)) {
+	if (vhu_ring_alive(ring) && !vhu_ring_visible(device, ring)) {
 		next = vhu_ring_build(device, ring, device->map, &verdict);
 		if (next == NULL)
 			return verdict;
+		vhu_ring_swap(ring, next, NULL);
 	}
-	ring->enabled = true;
-	vhu_ring_swap(ring, next, NULL);
+	vhu_ring_set_enabled(ring, true);
 	vhu_ring_tell(device, ring, VHU_EVENT_RING_ENABLED, 0);
 	return verdict;
+}
+
+/* Lcores take nothing more from the ring. */
+static void
+hide(struct vhu_device *device, struct vhu_device_ring *ring, struct vhu_bin *bin)
+{
+	if (device->config.keeps_elements)
+		atomic_store_explicit(&ring->lcore->closed, true, memory_order_release);
+	else
+		vhu_ring_swap(ring, NULL, bin);
 }
 
 static void
@@ -66,7 +76,7 @@ ring_disabled(struct vhu_device *device, uint16_t index)
 {
 	struct vhu_device_ring *ring = &device->rings[index];
 
-	ring->enabled = false;
+	vhu_ring_set_enabled(ring, false);
 	vhu_ring_tell(device, ring, VHU_EVENT_RING_DISABLED, 0);
 	vhu_device_settle(device, vhu_accept());
 }
@@ -88,7 +98,7 @@ vhu_on_set_vring_enable(struct vhu_device *device, struct vhu_message *m,
 		return vhu_accept();
 	bin = vhu_bin_own(device);
 	vhu_device_defer(device);
-	vhu_ring_swap(ring, NULL, bin);
+	hide(device, ring, bin);
 	bin->ring = ring->index;
 	bin->then = ring_disabled;
 	vhu_bin_retire(bin, ring);
@@ -106,7 +116,7 @@ all_disabled(struct vhu_device *device, uint16_t unused)
 
 		if (!ring->enabled)
 			continue;
-		ring->enabled = false;
+		vhu_ring_set_enabled(ring, false);
 		vhu_ring_tell(device, ring, VHU_EVENT_RING_DISABLED, 0);
 	}
 	vhu_device_settle(device, vhu_accept());
@@ -116,11 +126,13 @@ struct vhu_verdict
 vhu_on_reset_owner(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
 {
 	struct vhu_bin *bin = vhu_bin_own(device);
+	unsigned int i;
 
 	(void)m;
 	(void)reply;
 	vhu_device_defer(device);
-	vhu_rings_park(device, bin);
+	for (i = 0; i < device->config.ring_count; i++)
+		hide(device, &device->rings[i], bin);
 	bin->then = all_disabled;
 	vhu_bin_retire(bin, NULL);
 	return vhu_accept();

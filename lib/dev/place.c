@@ -84,6 +84,16 @@ vhu_ring_inflight(const struct vhu_device *device, const struct vhu_device_ring 
 	return vhu_inflight_part(device->inflight, is_packed(device), ring->index, ring->size);
 }
 
+/* Does the device give buffers of this ring back in the order in which they came? */
+static bool
+in_order(const struct vhu_device *device, const struct vhu_device_ring *ring)
+{
+	const struct vhu_device_ops *ops = device->config.ops;
+
+	return ops->in_order == NULL ? device->config.in_order :
+		ops->in_order(device->config.owner, ring->index);
+}
+
 /* For devices without elements: what was in flight is taken from the ring again. */
 static void
 resume(const struct vhu_device *device, const struct vhu_snapshot *at, struct vhu_walk *avail,
@@ -122,7 +132,7 @@ vhu_ring_place(struct vhu_device *device, struct vhu_device_ring *ring,
 		/* The driver goes on from its own used index, whatever base was given. */
 		used = (struct vhu_walk){ .next = vhu_guest_load16(&at.used->idx) };
 	/* What a former back-end took and never returned is taken again, where that is sure. */
-	if (device->config.in_order)
+	if (in_order(device, ring))
 		avail = used;
 	if (device->config.ops->ring_place != NULL)
 		device->config.ops->ring_place(device->config.owner, ring->index, &at,

@@ -193,6 +193,20 @@ vhu_device_renew(struct vhu_device *device, uint16_t index)
 }
 
 bool
+vhu_ring_visible(const struct vhu_device *device, const struct vhu_device_ring *ring)
+{
+	return ring->enabled || device->config.keeps_elements;
+}
+
+void
+vhu_ring_set_enabled(struct vhu_device_ring *ring, bool enabled)
+{
+	ring->enabled = enabled;
+	/* Partner: the load in vhu_elements_take(); who must be sure waits for a grace period. */
+	atomic_store_explicit(&ring->lcore->closed, !enabled, memory_order_release);
+}
+
+bool
 vhu_ring_alive(const struct vhu_device_ring *ring)
 {
 	return ring->started && !ring->lost && !ring->unmapped &&
@@ -223,7 +237,7 @@ vhu_rings_build(struct vhu_device *device, struct vhu_map *map, bool enabling)
 		struct vhu_device_ring *ring = &device->rings[i];
 		struct vhu_snapshot probe;
 
-		if (!vhu_ring_alive(ring) || ring->enabled == enabling)
+		if (!vhu_ring_alive(ring) || vhu_ring_visible(device, ring) == enabling)
 			continue;
 		if (vhu_ring_resolve(device, ring, map, &probe).severity != VHU_ACCEPT)
 			continue;
@@ -357,7 +371,7 @@ vhu_rings_stop(struct vhu_device *device)
 		struct vhu_device_ring *ring = &device->rings[i];
 		bool was_enabled = ring->enabled;
 
-		ring->enabled = false;
+		vhu_ring_set_enabled(ring, false);
 		if (vhu_ring_stop(device, ring))
 			vhu_ring_tell(device, ring, VHU_EVENT_RING_STOPPED, ring->base);
 		if (was_enabled)

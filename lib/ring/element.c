@@ -126,13 +126,20 @@ enter(struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot)
 	return true;
 }
 
+/* Is the ring disabled? Partner: the grace period after the control thread's store. */
+static bool
+closed(const struct vhu_element_queue *queue)
+{
+	return atomic_load_explicit(&queue->ring.closed, memory_order_relaxed);
+}
+
 uint16_t
 vhu_elements_take(struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot,
 	struct vhu_element *elements, uint16_t count, struct iovec *segments, uint32_t room)
 {
 	uint16_t n = 0, asked = UINT16_MAX;
 
-	if (!enter(queue, snapshot))
+	if (!enter(queue, snapshot) || closed(queue))
 		return 0;
 	while (n < count) {
 		enum vhu_found found;
@@ -236,7 +243,7 @@ vhu_elements_untake(struct vhu_element_queue *queue, const struct vhu_snapshot *
 bool
 vhu_elements_waiting(struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot)
 {
-	if (snapshot->size == 0 || vhu_ring_is_broken(&queue->ring))
+	if (snapshot->size == 0 || vhu_ring_is_broken(&queue->ring) || closed(queue))
 		return false;
 	return queue->again_next < queue->again_count ||
 		vhu_ring_any_waiting(&queue->ring, snapshot);

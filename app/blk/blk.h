@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#ifndef APP_BLK_BLK_H
+#define APP_BLK_BLK_H
+
+/**
+ * @file
+ * vhu-blk from the inside: disks, devices, queues, requests.
+ *
+ * A *disk* is what holds the sectors; a *device* is what one front-end sees of it through one
+ * socket. The main thread owns sockets and messages (server.c, device.c). Each *queue* of a
+ * connected device belongs to one polling thread (poller.c), which takes requests in bursts,
+ * gives them to the disk (request.c) and returns them when they are done. The two meet in a queue's
+ * `wanted` and `running` only.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/un.h>
+
+#include <linux/virtio_blk.h>
+
+#include <libvhost-user.h>
+
+#define BLK_SECTOR_SHIFT 9
+#define BLK_QUEUES_MAX 64
+/** Data segments of a request, as config space tells the guest. */
+#define BLK_SEGMENTS_MAX 126
+/** Requests of a queue that are under way at once. */
+#define BLK_DEPTH 512
+/** Requests taken and returned at once. */
+#define BLK_BURST 32
+/** Ranges in one discard or write-zeroes request, and sectors in one range. */
+#define BLK_RANGES_MAX 16
+#define BLK_RANGE_SECTORS_MAX (UINT32_C(1) << 22)
+
+struct blk_queue;
+struct blk_request;
+struct blk_disk;
+
+/** Where the sectors are. */
+enum blk_kind {
+	BLK_FILE,   /**< file or block device */
+	BLK_MALLOC, /**< memory of this process: fast and gone at the end */
+	BLK_NULL,   /**< nowhere: reads give zeros, writes are forgotten */
+};
+
+/** One --socket of the command line and what follows it. */
+struct blk_options {
+	char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	enum blk_kind kind;
+	char path[4096];                     /**< of BLK_FILE */
+	uint64_t size;                       /**< bytes, of the others */
+	uint32_t block_size;                 /**< logical, bytes */
+	uint16_t queues;
+	bool read_only;
+	bool buffered;                       /**< no O_DIRECT */
+	char serial[VIRTIO_BLK_ID_BYTES + 1];
+};
+
+/** What a kind of disk can do. All but open and close run on the queue's polling thread. */
+struct blk_disk_ops {
+	const char *name;
+	/** @return 0, or -errno with a sentence in @p why. */
+	int (*open)(struct blk_disk *disk, const struct blk_options *options, char *why,
+		size_t room);
+	void (*close)(struct blk_disk *disk);
+	/** Prepare for a queue's requests. May be NULL, as the next three. @return 0 or -errno. */
+	int (*queue_open)(struct blk_queue *queue);
+	void (*queue_close)(struct blk_queue *queue);
+	/** Tell the kernel about what was begun. */
+	void (*flush_submissions)(struct blk_queue *queue);
+	/** Finish requests that are done (blk_request_done()). */
+	void (*reap)(struct blk_queue *queue);
+	/** Begin a request that was found valid. It may be done before this returns. */
+	void (*begin)(struct blk_queue *queue, struct blk_request *request);
+};
+
+extern const struct blk_disk_ops blk_file_ops, blk_malloc_ops, blk_null_ops;
+
+/** Written by open(), read-only afterwards. */
+struct blk_disk {
+	const struct blk_disk_ops *ops;
+	uint64_t size;              /**< bytes, a multiple of block_size */
+	uint32_t block_size;        /**< logical, bytes */
+	uint32_t physical_size;     /**< bytes */
+	bool read_only;
+	bool discard;               /**< can forget ranges */
+	int fd;                     /**< BLK_FILE, otherwise -1 */
+	bool direct;                /**< opened with O_DIRECT: buffers must be aligned */
+	bool never_waits;           /**< a file system in memory: plain calls are the fastest */
+	uint8_t *memory;            /**< BLK_MALLOC */
+};
+
+/** What a request asks for, in sectors of the disk. */
+struct blk_range {
+	uint64_t offset; /**< bytes */
+	uint64_t size;   /**< bytes */
+	bool unmap;      /**< write zeroes: the space may be given back */
+};
+
+/** A request of the guest. The element comes first: the library allocates the block. */
+struct blk_request {
+	VuVirtqElement element;
+	struct blk_queue *queue;
+	uint32_t type;           /**< VIRTIO_BLK_T_* */
+	uint8_t *status;         /**< the guest's; NULL: it gave no room for one */
+	unsigned int written;    /**< bytes to report as written when done */
+	uint64_t offset;         /**< bytes on the disk, of reads and writes */
+	uint64_t size;           /**< bytes of data */
+	struct iovec *data;      /**< inside the element */
+	unsigned int data_count;
+	void *bounce;            /**< aligned stand-in for the data, or NULL */
+	uint64_t begun;          /**< TSC or clock when taken; 0: not measured */
+	unsigned int range;      /**< the one under way */
+	unsigned int range_count;
+	struct blk_range ranges[BLK_RANGES_MAX];
+};
+
+/** Counters of a queue: the polling thread writes, anybody reads. */
+struct blk_counters {
+	_Atomic(uint64_t) reads, writes, flushes, discards, write_zeroes, other;
+	_Atomic(uint64_t) bytes_read, bytes_written;
+	_Atomic(uint64_t) errors;      /**< answered with an error status */
+	_Atomic(uint64_t) malformed;   /**< could not be answered at all */
+	_Atomic(uint64_t) bursts, empty_polls;
+};
+
+struct blk_device;
+
+/** One queue of a device. */
+struct blk_queue {
+	struct blk_device *device;
+	uint16_t index;
+	/** main: writes; polling thread: reads: shall it be polled? */
+	atomic_bool wanted;
+	/** polling thread: writes; main: reads: is it polled, or has it requests under way? */
+	atomic_bool running;
+	/* From here on the polling thread's, while running. */
+	VuElementPool *pool;
+	void *engine;                  /**< the disk's, per queue */
+	unsigned int under_way;        /**< begun and not returned */
+	unsigned int done_count;
+	void *done[BLK_DEPTH];         /**< to be returned */
+	unsigned int done_length[BLK_DEPTH];
+	struct blk_counters counters;
+};
+
+/** A front-end's view of a disk. The main thread's, except for the queues. */
+struct blk_device {
+	LIST_ENTRY(blk_device) link;
+	struct blk_options options;
+	struct blk_disk disk;
+	struct virtio_blk_config config;
+	int listener;
+	bool connected;
+	bool panicked;
+	uint64_t connections;
+	VuDev vu;
+	struct blk_queue *queues;      /**< options.queues */
+};
+
+/* options.c */
+
+#define BLK_DEVICES_MAX 256
+#define BLK_CORES_MAX 256
+
+/** The command line. */
+struct blk_arguments {
+	unsigned int device_count;
+	struct blk_options *devices;   /**< device_count */
+	unsigned int threads;
+	unsigned int core_count;
+	int cores[BLK_CORES_MAX];
+	double stats_period;           /**< seconds; 0: no lines */
+	double duration;               /**< seconds; 0: until a signal */
+	const char *json;              /**< file, "-", or NULL */
+};
+
+/** Parse the command line; prints help or a sentence. @return -1 to go on, or an exit status. */
+int blk_arguments_parse(struct blk_arguments *arguments, int argc, char **argv);
+
+/* request.c */
+
+/** Take a request apart and begin it; whatever it is, it ends in the queue's done list. */
+void blk_request_begin(struct blk_queue *queue, struct blk_request *request);
+/** The disk is done with it. @param status VIRTIO_BLK_S_*. */
+void blk_request_done(struct blk_request *request, uint8_t status);
+
+/* device.c */
+
+/** Open the disk, make the socket. @return false with a sentence in @p why. */
+bool blk_device_open(struct blk_device *device, char *why, size_t room);
+/** A front-end is there. @return false: it cannot be served. */
+bool blk_device_connect(struct blk_device *device, int socket);
+/** A message waits on the connection. */
+void blk_device_message(struct blk_device *device);
+/** Let go of the front-end, if there is one; waits for what is under way. */
+void blk_device_disconnect(struct blk_device *device);
+/** Free the device. No thread may be polling its queues any more. */
+void blk_device_close(struct blk_device *device);
+
+/* poller.c */
+
+/** Start threads; queue i of device n is polled by thread (n + i) modulo @p count. */
+bool blk_pollers_start(unsigned int count, const int *cores, unsigned int core_count);
+/** Give a queue to its thread. Main thread. */
+void blk_pollers_add(struct blk_queue *queue, unsigned int thread);
+/** End the threads. Every queue must have been stopped. */
+void blk_pollers_stop(void);
+/** Ask for a queue to be polled, or not and wait until nothing of it is under way. */
+void blk_queue_run(struct blk_queue *queue, bool run);
+
+/* report.c */
+
+/** Print what happened so far as a table. */
+void blk_report(struct blk_device *const *devices, unsigned int count, double seconds);
+/** The same as JSON into a file, "-": standard output. @return 0, or -errno after a sentence. */
+int blk_report_json(struct blk_device *const *devices, unsigned int count, double seconds,
+	const char *path);
+/** One line of rates since the last one. */
+void blk_report_line(struct blk_device *const *devices, unsigned int count, double now);
+
+/** Add to a counter with one writer. */
+static inline void
+blk_count(_Atomic(uint64_t) *counter, uint64_t n)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+		memory_order_relaxed);
+}
+
+#endif /* APP_BLK_BLK_H */

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#include <endian.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "blk.h"
+
+#define BIT(n) (UINT64_C(1) << (n))
+
+static struct blk_device *
+device_of(VuDev *vu)
+{
+	return (struct blk_device *)((char *)vu - offsetof(struct blk_device, vu));
+}
+
+static void
+panic(VuDev *vu, const char *text)
+{
+	struct blk_device *device = device_of(vu);
+
+	if (!device->panicked)
+		fprintf(stderr, "vhu-blk: %s: %s\n", device->options.socket, text);
+	device->panicked = true;
+}
+
+static uint64_t
+get_features(VuDev *vu)
+{
+	const struct blk_device *device = device_of(vu);
+	uint64_t features = BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_BLK_SIZE) |
+		BIT(VIRTIO_BLK_F_TOPOLOGY) | BIT(VIRTIO_BLK_F_FLUSH) | BIT(VIRTIO_F_RING_PACKED);
+
+	if (device->options.queues > 1)
+		features |= BIT(VIRTIO_BLK_F_MQ);
+	if (device->disk.read_only)
+		features |= BIT(VIRTIO_BLK_F_RO);
+	else
+		features |= BIT(VIRTIO_BLK_F_WRITE_ZEROES);
+	if (device->disk.discard && !device->disk.read_only)
+		features |= BIT(VIRTIO_BLK_F_DISCARD);
+	return features;
+}
+
+static uint64_t
+get_protocol_features(VuDev *vu)
+{
+	(void)vu;
+	return BIT(VHOST_USER_PROTOCOL_F_CONFIG) | BIT(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD);
+}
+
+static int
+get_config(VuDev *vu, uint8_t *config, uint32_t length)
+{
+	const struct blk_device *device = device_of(vu);
+	size_t size = length < sizeof(device->config) ? length : sizeof(device->config);
+
+	memset(config, 0, length);
+	memcpy(config, &device->config, size);
+	return 0;
+}
+
+static int
+set_config(VuDev *vu, const uint8_t *data, uint32_t offset, uint32_t size, uint32_t flags)
+{
+	(void)vu;
+	(void)data;
+	(void)offset;
+	(void)size;
+	(void)flags;
+	return -1; /* nothing in it can be written */
+}
+
+static void
+queue_set_started(VuDev *vu, int index, bool started)
+{
+	struct blk_device *device = device_of(vu);
+
+	if (index < device->options.queues)
+		blk_queue_run(&device->queues[index], started);
+}
+
+static const VuDevIface iface = {
+	.get_features = get_features,
+	.get_protocol_features = get_protocol_features,
+	.queue_set_started = queue_set_started,
+	.get_config = get_config,
+	.set_config = set_config,
+};
+
+/* Kicks are not waited for: the queues are polled. */
+static void
+set_watch(VuDev *vu, int fd, int condition, vu_watch_cb callback, void *data)
+{
+	(void)vu;
+	(void)fd;
+	(void)condition;
+	(void)callback;
+	(void)data;
+}
+
+static void
+remove_watch(VuDev *vu, int fd)
+{
+	(void)vu;
+	(void)fd;
+}
+
+static unsigned int
+log2_of(uint32_t value)
+{
+	unsigned int n = 0;
+
+	while ((value >>= 1) != 0)
+		n++;
+	return n;
+}
+
+static void
+fill_config(struct blk_device *device)
+{
+	const struct blk_disk *disk = &device->disk;
+	struct virtio_blk_config *config = &device->config;
+
+	config->capacity = htole64(disk->size >> BLK_SECTOR_SHIFT);
+	config->seg_max = htole32(BLK_SEGMENTS_MAX);
+	config->blk_size = htole32(disk->block_size);
+	config->physical_block_exp = (uint8_t)log2_of(disk->physical_size / disk->block_size);
+	config->min_io_size = htole16((uint16_t)(disk->physical_size / disk->block_size));
+	config->num_queues = htole16(device->options.queues);
+	config->max_discard_sectors = htole32(BLK_RANGE_SECTORS_MAX);
+	config->max_discard_seg = htole32(BLK_RANGES_MAX);
+	config->discard_sector_alignment = htole32(disk->block_size >> BLK_SECTOR_SHIFT);
+	config->max_write_zeroes_sectors = htole32(BLK_RANGE_SECTORS_MAX);
+	config->max_write_zeroes_seg = htole32(BLK_RANGES_MAX);
+	config->write_zeroes_may_unmap = 1;
+}
+
+/* Listen. A socket that nobody listens on any more is a left-over and makes room. */
+static int
+listen_on(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct stat status;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int rc;
+
+	if (fd < 0)
+		return -errno;
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	rc = bind(fd, (struct sockaddr *)&address, sizeof(address));
+	if (rc != 0 && errno == EADDRINUSE && stat(path, &status) == 0 &&
+	    S_ISSOCK(status.st_mode)) {
+		int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		rc = connect(probe, (struct sockaddr *)&address, sizeof(address));
+		close(probe);
+		errno = EADDRINUSE;
+		if (rc != 0) {
+			unlink(path);
+			rc = bind(fd, (struct sockaddr *)&address, sizeof(address));
+		} else {
+			rc = -1;
+		}
+	}
+	if (rc == 0)
+		rc = listen(fd, 1);
+	if (rc != 0) {
+		rc = -errno;
+		close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+static bool
+open_queues(struct blk_device *device)
+{
+	uint16_t i;
+
+	device->queues = calloc(device->options.queues, sizeof(device->queues[0]));
+	if (device->queues == NULL)
+		return false;
+	for (i = 0; i < device->options.queues; i++) {
+		struct blk_queue *queue = &device->queues[i];
+
+		queue->device = device;
+		queue->index = i;
+		/* Header and status beside the data. */
+		queue->pool = vu_element_pool_new(BLK_DEPTH, sizeof(struct blk_request),
+			BLK_SEGMENTS_MAX + 2);
+		if (queue->pool == NULL)
+			return false;
+		if (device->disk.ops->queue_open != NULL &&
+		    device->disk.ops->queue_open(queue) != 0)
+			return false;
+	}
+	return true;
+}
+
+bool
+blk_device_open(struct blk_device *device, char *why, size_t room)
+{
+	static const struct blk_disk_ops *const kinds[] = {
+		[BLK_FILE] = &blk_file_ops,
+		[BLK_MALLOC] = &blk_malloc_ops,
+		[BLK_NULL] = &blk_null_ops,
+	};
+
+	device->listener = -1;
+	device->disk.fd = -1;
+	device->disk.ops = kinds[device->options.kind];
+	device->disk.block_size = device->options.block_size;
+	device->disk.read_only = device->options.read_only;
+	if (device->disk.ops->open(&device->disk, &device->options, why, room) != 0)
+		return false;
+	fill_config(device);
+	if (!open_queues(device)) {
+		snprintf(why, room, "no memory or descriptors for %u queues; give fewer",
+			device->options.queues);
+		return false;
+	}
+	device->listener = listen_on(device->options.socket);
+	if (device->listener < 0) {
+		snprintf(why, room, "%s cannot be listened on: %s", device->options.socket,
+			strerror(-device->listener));
+		return false;
+	}
+	return true;
+}
+
+bool
+blk_device_connect(struct blk_device *device, int socket)
+{
+	device->panicked = false;
+	if (!vu_init(&device->vu, device->options.queues, socket, panic, NULL, set_watch,
+			remove_watch, &iface)) {
+		fprintf(stderr, "vhu-blk: %s: out of memory for a front-end\n",
+			device->options.socket);
+		close(socket);
+		return false;
+	}
+	device->connected = true;
+	device->connections++;
+	return true;
+}
+
+void
+blk_device_disconnect(struct blk_device *device)
+{
+	uint16_t i;
+
+	if (!device->connected)
+		return;
+	for (i = 0; i < device->options.queues; i++)
+		blk_queue_run(&device->queues[i], false);
+	vu_deinit(&device->vu);
+	device->connected = false;
+}
+
+void
+blk_device_message(struct blk_device *device)
+{
+	if (!vu_dispatch(&device->vu))
+		blk_device_disconnect(device);
+}
+
+void
+blk_device_close(struct blk_device *device)
+{
+	uint16_t i;
+
+	blk_device_disconnect(device);
+	for (i = 0; device->queues != NULL && i < device->options.queues; i++) {
+		if (device->disk.ops->queue_close != NULL)
+			device->disk.ops->queue_close(&device->queues[i]);
+		vu_element_pool_free(device->queues[i].pool);
+	}
+	if (device->disk.ops != NULL)
+		device->disk.ops->close(&device->disk);
+	if (device->listener >= 0) {
+		close(device->listener);
+		unlink(device->options.socket);
+	}
+	free(device->queues);
+	free(device);
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "blk.h"
+
+/* Queues that a thread may have. */
+#define THREAD_QUEUES_MAX 1024
+
+struct poller {
+	pthread_t thread;
+	bool started;
+	atomic_bool end;                        /* main: writes; thread: reads */
+	/* main: fills an entry, then counts it with release; thread: reads with acquire */
+	struct blk_queue *queues[THREAD_QUEUES_MAX];
+	_Atomic(unsigned int) count;
+};
+
+static struct poller *pollers;
+static unsigned int poller_count;
+
+/* Return what is done. */
+static void
+return_done(struct blk_queue *queue)
+{
+	VuDev *dev = &queue->device->vu;
+	VuVirtq *vq = vu_get_queue(dev, queue->index);
+
+	if (queue->done_count == 0)
+		return;
+	vu_queue_push_burst(dev, vq, queue->pool, queue->done, queue->done_length,
+		queue->done_count);
+	vu_queue_notify(dev, vq);
+	queue->under_way -= queue->done_count;
+	queue->done_count = 0;
+}
+
+/* Take new requests. */
+static void
+take(struct blk_queue *queue)
+{
+	VuDev *dev = &queue->device->vu;
+	void *requests[BLK_BURST];
+	unsigned int i, count;
+
+	count = vu_queue_pop_burst(dev, vu_get_queue(dev, queue->index), queue->pool, requests,
+		BLK_BURST);
+	if (count == 0) {
+		blk_count(&queue->counters.empty_polls, 1);
+		return;
+	}
+	for (i = 0; i < count; i++)
+		blk_request_begin(queue, requests[i]);
+	blk_count(&queue->counters.bursts, 1);
+}
+
+static void
+poll_queue(struct blk_queue *queue)
+{
+	const struct blk_disk_ops *ops = queue->device->disk.ops;
+	/* Partner: blk_queue_run(), which made device and ring ready before. */
+	bool wanted = atomic_load_explicit(&queue->wanted, memory_order_acquire);
+
+	if (!wanted && !atomic_load_explicit(&queue->running, memory_order_relaxed))
+		return;
+	if (wanted) {
+		atomic_store_explicit(&queue->running, true, memory_order_relaxed);
+		take(queue);
+	}
+	if (ops->flush_submissions != NULL)
+		ops->flush_submissions(queue);
+	if (ops->reap != NULL)
+		ops->reap(queue);
+	return_done(queue);
+	if (!wanted && queue->under_way == 0)
+		/* Partner: the acquire in blk_queue_run(): all of it is given back. */
+		atomic_store_explicit(&queue->running, false, memory_order_release);
+}
+
+static void *
+poll_thread(void *argument)
+{
+	struct poller *poller = argument;
+
+	while (!atomic_load_explicit(&poller->end, memory_order_relaxed)) {
+		unsigned int i, count = atomic_load_explicit(&poller->count, memory_order_acquire);
+
+		for (i = 0; i < count; i++)
+			poll_queue(poller->queues[i]);
+		if (count == 0)
+			sched_yield();
+	}
+	return NULL;
+}
+
+bool
+blk_pollers_start(unsigned int count, const int *cores, unsigned int core_count)
+{
+	unsigned int i;
+
+	pollers = calloc(count, sizeof(*pollers));
+	if (pollers == NULL)
+		return false;
+	for (i = 0; i < count; i++) {
+		pthread_attr_t attributes;
+		cpu_set_t set;
+		int rc;
+
+		pthread_attr_init(&attributes);
+		if (core_count != 0) {
+			CPU_ZERO(&set);
+			CPU_SET(cores[i % core_count], &set);
+			pthread_attr_setaffinity_np(&attributes, sizeof(set), &set);
+		}
+		rc = pthread_create(&pollers[i].thread, &attributes, poll_thread, &pollers[i]);
+		pthread_attr_destroy(&attributes);
+		if (rc != 0)
+			return false;
+		pollers[i].started = true;
+		poller_count++;
+	}
+	return true;
+}
+
+void
+blk_pollers_add(struct blk_queue *queue, unsigned int thread)
+{
+	struct poller *poller = &pollers[thread % poller_count];
+	unsigned int count = atomic_load_explicit(&poller->count, memory_order_relaxed);
+
+	poller->queues[count] = queue;
+	/* Partner: the acquire in poll_thread(). */
+	atomic_store_explicit(&poller->count, count + 1, memory_order_release);
+}
+
+void
+blk_pollers_stop(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < poller_count; i++)
+		atomic_store_explicit(&pollers[i].end, true, memory_order_relaxed);
+	for (i = 0; i < poller_count; i++)
+		if (pollers[i].started)
+			pthread_join(pollers[i].thread, NULL);
+	free(pollers);
+	pollers = NULL;
+	poller_count = 0;
+}
+
+void
+blk_queue_run(struct blk_queue *queue, bool run)
+{
+	static const struct timespec pause = { .tv_nsec = 20000 };
+
+	if (run) {
+		/* Before wanted: whoever stops it right afterwards must wait. */
+		atomic_store_explicit(&queue->running, true, memory_order_relaxed);
+		atomic_store_explicit(&queue->wanted, true, memory_order_release);
+		return;
+	}
+	atomic_store_explicit(&queue->wanted, false, memory_order_release);
+	/* Requests under way are finished first; the kernel ends each of them. */
+	while (atomic_load_explicit(&queue->running, memory_order_acquire))
+		nanosleep(&pause, NULL);
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#ifndef VHU_COMPAT_PRIVATE_H
+#define VHU_COMPAT_PRIVATE_H
+
+/**
+ * @file
+ * What lies between the libvhost-user API and the engine.
+ *
+ * A VuDev drives one engine device from the program's own event loop: vu_dispatch() turns a message
+ * into the engine's form, hands it over, and steps the engine until it is answered. Slow work runs
+ * at once in the calling thread, since there is no worker. There is no protocol and no ring logic
+ * here: what this layer adds are the callbacks and the fields that programs look at.
+ *
+ * The fields of struct vu_device belong to the thread in vu_dispatch(), except where another rule
+ * is given; those of struct vu_queue to the thread that uses the queue.
+ */
+
+#include <stdatomic.h>
+
+#include "compat/libvhost-user.h"
+#include "dev/device.h"
+#include "ring/element.h"
+#include "sock/loop.h"
+
+/** Writable segments of an element that are kept without further memory. */
+#define VU_HELD_INLINE 2
+
+/**
+ * What is kept of an element that the program has, by its id: the program may change the element's
+ * segments, and may even have freed it.
+ */
+struct vu_held {
+	struct vhu_element element;    /**< with its writable segments only */
+	struct iovec few[VU_HELD_INLINE];
+	struct iovec *more;            /**< room of them, kept for the next element */
+	uint16_t room;
+};
+
+/** The library's side of a VuVirtq. */
+struct vu_queue {
+	struct vhu_element_queue elements; /**< first: its ring is what the device publishes */
+	VuDev *dev;
+	void *memory;                  /**< of the element queue */
+	struct vu_held *held;          /**< by id */
+	uint16_t held_count;           /**< as many as the ring's size */
+	struct iovec scratch[VIRTQUEUE_MAX_SIZE];
+	uint16_t index;
+	bool watched;          /**< set_watch() was called for the kick descriptor */
+	bool panicked;         /**< the program was told that the ring is broken */
+};
+
+/** The library's side of a VuDev. */
+struct vu_device {
+	VuDev *dev;
+	struct vhu_device *device;
+	struct vhu_loop *loop;      /**< of the back-end channel; stepped while somebody waits */
+	struct vhu_grace_domain domain;
+	struct vhu_executor executor;
+	struct vu_queue *queues;    /**< max_queues */
+	struct vhu_ring **rings;    /**< into queues */
+	bool hung_up;               /**< the engine wants the connection closed */
+	bool fault;                 /**< the message at hand breaks the protocol */
+	bool send_failed;
+	bool reply_owed;            /**< the front-end waits for the answer to a message */
+	bool left;                  /**< the engine has wound down */
+	pthread_t thread;           /**< that is or was in vu_dispatch() */
+	int wake_fd;                /**< others ask that thread to send in-band notifications */
+	/**
+	 * Counts the changes of dev->regions, odd while one is under way. The dispatching thread:
+	 * writes; vu_gpa_to_va() in any thread: reads.
+	 */
+	_Atomic(uint32_t) regions_version;
+};
+
+/* message.c */
+
+/** The reader for programs without one: blocks until a whole message is there. */
+bool vu_message_read(VuDev *dev, int sock, VhostUserMsg *message);
+/** Send a message; waits while the socket is full. @return false if that is impossible. */
+bool vu_message_send(VuDev *dev, int sock, const VhostUserMsg *message);
+/** Close the descriptors of a message. */
+void vu_message_close(VhostUserMsg *message);
+/** Into the engine's form; the descriptors move. */
+void vu_message_to_engine(VhostUserMsg *from, struct vhu_message *to);
+/** Send a message of the engine; its descriptors are closed. @return as vu_message_send(). */
+bool vu_message_send_engine(VuDev *dev, int sock, struct vhu_message *message);
+
+/* device.c */
+
+/** Tell the program that something cannot be mended: first dev->broken, then its callback. */
+void vu_panic(VuDev *dev, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/** Step the engine until it has answered the message at hand. */
+void vu_settle(struct vu_device *own);
+
+/* ops.c */
+
+extern const struct vhu_device_ops vu_device_ops;
+
+/* queue.c */
+
+/** The ring is about to start: get memory for it. @return 0 or -ENOMEM. */
+int vu_queue_prepare(struct vu_queue *queue, uint16_t size);
+/** It starts: its former life is forgotten. As ops->ring_place. */
+void vu_queue_place(struct vu_queue *queue, const struct vhu_snapshot *snapshot,
+	uint16_t capacity, struct vhu_walk *avail, struct vhu_walk *used);
+/**
+ * The ring is about to stop, and the program has pushed what it wanted: what it still holds goes
+ * back, if that is possible and nothing else keeps it.
+ */
+void vu_queue_return_rest(struct vu_queue *queue);
+/** Free what the queue has. */
+void vu_queue_free(struct vu_queue *queue);
+/** The ring has stopped. */
+void vu_queue_end(struct vu_queue *queue);
+/** Tell the program, once, that the ring is broken. */
+void vu_queue_panic(struct vu_queue *queue, enum vhu_broken reason);
+/**
+ * Begin to use the ring: what the snapshot names may be used until vu_queue_leave(). @return NULL,
+ * and nothing is to be left, if the device is given up.
+ */
+const struct vhu_snapshot *vu_queue_enter(struct vu_queue *queue);
+/** Stop using it; the program is told if the ring broke meanwhile. */
+void vu_queue_leave(struct vu_queue *queue);
+/** Keep what is needed to give an element back. @return false if out of memory. */
+bool vu_hold(struct vu_queue *queue, const struct vhu_element *element);
+/** What was kept of the element with this id, or NULL if there can be none. */
+const struct vhu_element *vu_held(const struct vu_queue *queue, unsigned int id);
+/** Bytes of a block with room for so many segments behind the program's @p sz bytes. */
+size_t vu_element_size(size_t sz, unsigned int segments);
+/** Fill a block in. */
+void vu_fill_element(VuVirtqElement *to, const struct vhu_element *from, size_t sz);
+
+/* request.c */
+
+/** Begin or end to watch for threads that want in-band notifications sent. */
+void vu_watch_calls(VuDev *dev, bool in_band);
+/** Send the in-band notifications that the queue has asked for. @param wait for the answer. */
+void vu_send_calls(struct vu_queue *queue, bool wait);
+
+/* watch.c */
+
+/** The queue's kick descriptor is now @p fd; -1: it has none. */
+void vu_watch_kick(struct vu_queue *queue, int fd);
+/** Watch it if there is a handler and the queue is started, stop that otherwise. */
+void vu_watch_update(struct vu_queue *queue);
+
+/* memory.c */
+
+/** Make dev->regions what the engine has mapped now. */
+void vu_memory_update(struct vu_device *own);
+
+/** The public side of a queue. */
+static inline VuVirtq *
+vu_public(struct vu_queue *queue)
+{
+	return &queue->dev->vq[queue->index];
+}
+
+#endif /* VHU_COMPAT_PRIVATE_H */

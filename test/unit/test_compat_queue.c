@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#include "compat_rig.h"
+
+static const struct rig_part request[] = {
+	{ RIG_DATA, 16, false },
+	{ RIG_DATA + 0x1000, 512, true },
+	{ RIG_DATA + 0x2000, 1, true },
+};
+
+static VuVirtq *
+queue(void)
+{
+	return vu_get_queue(&rig.dev, 0);
+}
+
+static VuVirtqElement *
+pop(void)
+{
+	return vu_queue_pop(&rig.dev, queue(), sizeof(VuVirtqElement));
+}
+
+static void
+check_request(const VuVirtqElement *element)
+{
+	assert_non_null(element);
+	assert_int_equal(element->out_num, 1);
+	assert_int_equal(element->in_num, 2);
+	assert_int_equal(element->out_sg[0].iov_len, 16);
+	assert_int_equal(element->in_sg[0].iov_len, 512);
+	assert_int_equal(element->in_sg[1].iov_len, 1);
+	memset(element->in_sg[1].iov_base, 0x77, 1);
+	assert_int_equal(rig.guest[RIG_DATA + 0x2000], 0x77);
+}
+
+static void
+element_goes_out_and_comes_back(void **state)
+{
+	VuVirtqElement *element;
+
+	(void)state;
+	rig_start();
+	assert_null(pop());
+	rig_offer(3, request, 3);
+	assert_false(vu_queue_empty(&rig.dev, queue()));
+	element = pop();
+	check_request(element);
+	assert_int_equal(element->index, 3);
+	assert_true(vu_queue_empty(&rig.dev, queue()));
+	rig_called();
+	vu_queue_push(&rig.dev, queue(), element, 513);
+	free(element);
+	assert_int_equal(rig_used_index(), 1);
+	assert_int_equal(rig_used(0).id, 3);
+	assert_int_equal(rig_used(0).len, 513);
+	assert_false(rig_called());
+	vu_queue_notify(&rig.dev, queue());
+	assert_true(rig_called());
+}
+
+static void
+element_goes_out_and_comes_back_on_a_packed_ring(void **state)
+{
+	const struct vring_packed_desc *ring = (struct vring_packed_desc *)rig.guest;
+	VuVirtqElement *element;
+	unsigned int lap;
+
+	(void)state;
+	rig.features = BIT(34);
+	rig_write(VHOST_USER_GET_FEATURES, 1, NULL, 0, -1);
+	assert_true(vu_dispatch(&rig.dev));
+	rig_read(VHOST_USER_GET_FEATURES, &(uint64_t){ 0 }, sizeof(uint64_t));
+	rig_start();
+	/* Chains of three on sixteen descriptors cross the end; the wrap counters turn. */
+	for (lap = 0; lap < 20; lap++) {
+		uint16_t at = rig.next;
+		bool wrap = rig.wrap;
+
+		rig_offer(5, request, 3);
+		element = pop();
+		check_request(element);
+		assert_int_equal(element->index, 5);
+		vu_queue_push(&rig.dev, queue(), element, 513);
+		free(element);
+		assert_int_equal(ring[at].id, 5);
+		assert_int_equal(ring[at].len, 513);
+		assert_int_equal(ring[at].flags >> 7 & 1, wrap);
+		assert_int_equal(ring[at].flags >> 15 & 1, wrap);
+	}
+}
+
+static void
+space_behind_the_element_is_the_programs_and_zero(void **state)
+{
+	struct mine { VuVirtqElement element; uint8_t more[100]; } *mine;
+	unsigned int i;
+
+	(void)state;
+	rig_start();
+	rig_offer(0, request, 3);
+	mine = vu_queue_pop(&rig.dev, queue(), sizeof(*mine));
+	check_request(&mine->element);
+	for (i = 0; i < sizeof(mine->more); i++)
+		assert_int_equal(mine->more[i], 0);
+	memset(mine->more, 0xff, sizeof(mine->more));
+	assert_int_equal(mine->element.in_sg[0].iov_len, 512);
+	free(mine);
+}
+
+static void
+elements_come_back_in_any_order(void **state)
+{
+	VuVirtqElement *a, *b;
+
+	(void)state;
+	rig_start();
+	rig_offer(0, request, 3);
+	rig_offer(4, request, 3);
+	a = pop();
+	b = pop();
+	assert_int_equal(queue()->inuse, 2);
+	vu_queue_push(&rig.dev, queue(), b, 1);
+	vu_queue_push(&rig.dev, queue(), a, 2);
+	assert_int_equal(rig_used(0).id, 4);
+	assert_int_equal(rig_used(1).id, 0);
+	assert_int_equal(queue()->inuse, 0);
+	free(a);
+	free(b);
+}
+
+static void
+filled_elements_are_seen_after_the_flush_only(void **state)
+{
+	VuVirtqElement *a, *b;
+
+	(void)state;
+	rig_start();
+	rig_offer(0, request, 3);
+	rig_offer(4, request, 3);
+	a = pop();
+	b = pop();
+	vu_queue_fill(&rig.dev, queue(), b, 7, 1);
+	vu_queue_fill(&rig.dev, queue(), a, 6, 0);
+	assert_int_equal(rig_used_index(), 0);
+	vu_queue_flush(&rig.dev, queue(), 2);
+	assert_int_equal(rig_used_index(), 2);
+	assert_int_equal(rig_used(0).id, 0);
+	assert_int_equal(rig_used(1).id, 4);
+	assert_int_equal(rig_used(1).len, 7);
+	free(a);
+	free(b);
+}
+
+static void
+pushing_twice_publishes_once(void **state)
+{
+	VuVirtqElement *element;
+
+	(void)state;
+	rig_start();
+	rig_offer(0, request, 3);
+	element = pop();
+	vu_queue_push(&rig.dev, queue(), element, 1);
+	vu_queue_push(&rig.dev, queue(), element, 1);
+	assert_int_equal(rig_used_index(), 1);
+	free(element);
+}
+
+static void
+what_is_put_back_is_popped_again(void **state)
+{
+	VuVirtqElement *element;
+
+	(void)state;
+	rig_start();
+	rig_offer(0, request, 3);
+	rig_offer(4, request, 3);
+	free(pop());
+	element = pop();
+	vu_queue_unpop(&rig.dev, queue(), element, 0);
+	free(element);
+	element = pop();
+	assert_int_equal(element->index, 4);
+	free(element);
+	assert_false(vu_queue_rewind(&rig.dev, queue(), 3));
+	assert_true(vu_queue_rewind(&rig.dev, queue(), 2));
+	element = pop();
+	assert_int_equal(element->index, 0);
+	free(element);
+}
+
+static void
+bytes_that_wait_are_counted(void **state)
+{
+	unsigned int in, out;
+
+	(void)state;
+	rig_start();
+	rig_offer(0, request, 3);
+	rig_offer(4, request, 3);
+	vu_queue_get_avail_bytes(&rig.dev, queue(), &in, &out, ~0u, ~0u);
+	assert_int_equal(in, 2 * 513);
+	assert_int_equal(out, 32);
+	assert_true(vu_queue_avail_bytes(&rig.dev, queue(), 513, 16));
+	assert_false(vu_queue_avail_bytes(&rig.dev, queue(), 2000, 16));
+	assert_int_equal(queue()->inuse, 0);
+}
+
+static void
+disabled_queue_gives_nothing_and_takes_back(void **state)
+{
+	VuVirtqElement *element;
+
+	(void)state;
+	rig_start();
+	rig_offer(0, request, 3);
+	element = pop();
+	assert_int_equal(rig_state(VHOST_USER_SET_VRING_ENABLE, 0, 0), 0);
+	assert_false(vu_queue_enabled(&rig.dev, queue()));
+	rig_offer(4, request, 3);
+	assert_null(pop());
+	vu_queue_push(&rig.dev, queue(), element, 1);
+	free(element);
+	assert_int_equal(rig_used_index(), 1);
+	assert_int_equal(rig_state(VHOST_USER_SET_VRING_ENABLE, 0, 1), 0);
+	element = pop();
+	assert_int_equal(element->index, 4);
+	free(element);
+}
+
+static void
+push_on_stop(VuDev *dev, int index, bool started)
+{
+	if (!started)
+		vu_queue_push(dev, vu_get_queue(dev, index), rig.watch_data, 9);
+}
+
+static void
+elements_pushed_while_the_queue_stops_reach_the_guest(void **state)
+{
+	VuVirtqElement *element;
+
+	(void)state;
+	rig_start();
+	rig_offer(0, request, 3);
+	element = pop();
+	rig.iface.queue_set_started = push_on_stop;
+	rig.watch_data = element;
+	assert_int_equal(rig_base(0), 1);
+	assert_int_equal(rig_used_index(), 1);
+	assert_int_equal(rig_used(0).len, 9);
+	free(element);
+}
+
+static void
+elements_never_pushed_are_left_to_the_next_back_end(void **state)
+{
+	(void)state;
+	rig_start();
+	rig_offer(0, request, 3);
+	rig_offer(4, request, 3);
+	free(pop());
+	free(pop());
+	assert_int_equal(rig_base(0), 0);
+	assert_int_equal(rig_used_index(), 0);
+}
+
+static void
+stopped_queue_takes_nothing_back(void **state)
+{
+	VuVirtqElement *element;
+
+	(void)state;
+	rig_start();
+	rig_offer(0, request, 3);
+	element = pop();
+	rig_base(0);
+	vu_queue_push(&rig.dev, queue(), element, 1);
+	vu_queue_notify(&rig.dev, queue());
+	assert_int_equal(rig_used_index(), 0);
+	assert_null(pop());
+	free(element);
+}
+
+static void
+lying_ring_panics_once_and_gives_nothing(void **state)
+{
+	struct vring_avail *avail = (struct vring_avail *)(rig.guest + RIG_AVAIL);
+
+	(void)state;
+	rig_start();
+	avail->idx = 0x4000;
+	assert_null(pop());
+	assert_null(pop());
+	assert_int_equal(rig.panics, 1);
+	/* The control side goes on. */
+	rig_base(0);
+}
+
+static void
+handle(VuDev *dev, int index)
+{
+	assert_ptr_equal(dev, &rig.dev);
+	rig_log("handle %d; ", index, 0);
+}
+
+static void
+arm(VuDev *dev, int index, bool started)
+{
+	vu_set_queue_handler(dev, vu_get_queue(dev, index), started ? handle : NULL);
+}
+
+static void
+handler_runs_at_a_kick_and_once_after_the_start(void **state)
+{
+	(void)state;
+	rig.iface.queue_set_started = arm;
+	rig_start();
+	assert_true(rig.watched >= 0);
+	/* What was there before the start may have been kicked for before the start. */
+	rig.watch_callback(&rig.dev, VU_WATCH_IN, rig.watch_data);
+	assert_string_equal(rig.log, "handle 0; ");
+	/* Nothing there: somebody else was faster. */
+	rig.watch_callback(&rig.dev, VU_WATCH_IN, rig.watch_data);
+	assert_string_equal(rig.log, "handle 0; ");
+	assert_int_equal(eventfd_write(rig.kick, 1), 0);
+	rig.watch_callback(&rig.dev, VU_WATCH_IN, rig.watch_data);
+	assert_string_equal(rig.log, "handle 0; handle 0; ");
+	rig_base(0);
+	assert_int_equal(rig.watched, -1);
+	assert_int_equal(rig.panics, 0);
+}
+
+static void
+new_kick_descriptor_stops_and_starts_the_queue_for_the_program(void **state)
+{
+	(void)state;
+	rig_start();
+	assert_int_equal(rig_u64(VHOST_USER_SET_VRING_KICK, 0, rig.kick), 0);
+	assert_string_equal(rig.log, "start 0; stop 0; start 0; ");
+}
+
+static void
+burst_moves_many_and_returns_their_blocks(void **state)
+{
+	VuElementPool *pool = vu_element_pool_new(4, sizeof(VuVirtqElement), 3);
+	const unsigned int lengths[4] = { 10, 11, 12, 13 };
+	void *elements[8];
+	unsigned int round, i;
+
+	(void)state;
+	assert_non_null(pool);
+	rig_start();
+	for (round = 0; round < 3; round++) {
+		for (i = 0; i < 5; i++)
+			rig_offer((uint16_t)(3 * i), request, 3);
+		/* No more than the pool has blocks. */
+		assert_int_equal(vu_queue_pop_burst(&rig.dev, queue(), pool, elements, 8), 4);
+		for (i = 0; i < 4; i++)
+			check_request(elements[i]);
+		vu_queue_push_burst(&rig.dev, queue(), pool, elements, lengths, 4);
+		assert_int_equal(rig_used_index(), 5 * round + 4);
+		assert_int_equal(rig_used((uint16_t)(5 * round + 3)).len, 13);
+		assert_int_equal(vu_queue_pop_burst(&rig.dev, queue(), pool, elements, 8), 1);
+		vu_queue_push_burst(&rig.dev, queue(), pool, elements, NULL, 1);
+	}
+	vu_element_pool_free(pool);
+}
+
+static void
+burst_takes_elements_larger_than_the_pools_blocks(void **state)
+{
+	VuElementPool *pool = vu_element_pool_new(2, sizeof(VuVirtqElement), 1);
+	void *elements[2];
+
+	(void)state;
+	rig_start();
+	rig_offer(0, request, 3);
+	assert_int_equal(vu_queue_pop_burst(&rig.dev, queue(), pool, elements, 2), 1);
+	check_request(elements[0]);
+	vu_queue_push_burst(&rig.dev, queue(), pool, elements, NULL, 1);
+	assert_int_equal(rig_used_index(), 1);
+	vu_element_pool_free(pool);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RIG_TEST(element_goes_out_and_comes_back),
+		RIG_TEST(element_goes_out_and_comes_back_on_a_packed_ring),
+		RIG_TEST(space_behind_the_element_is_the_programs_and_zero),
+		RIG_TEST(elements_come_back_in_any_order),
+		RIG_TEST(filled_elements_are_seen_after_the_flush_only),
+		RIG_TEST(pushing_twice_publishes_once),
+		RIG_TEST(what_is_put_back_is_popped_again),
+		RIG_TEST(bytes_that_wait_are_counted),
+		RIG_TEST(disabled_queue_gives_nothing_and_takes_back),
+		RIG_TEST(elements_pushed_while_the_queue_stops_reach_the_guest),
+		RIG_TEST(elements_never_pushed_are_left_to_the_next_back_end),
+		RIG_TEST(stopped_queue_takes_nothing_back),
+		RIG_TEST(lying_ring_panics_once_and_gives_nothing),
+		RIG_TEST(handler_runs_at_a_kick_and_once_after_the_start),
+		RIG_TEST(new_kick_descriptor_stops_and_starts_the_queue_for_the_program),
+		RIG_TEST(burst_moves_many_and_returns_their_blocks),
+		RIG_TEST(burst_takes_elements_larger_than_the_pools_blocks),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
