@@ -2,12 +2,13 @@
  * Copyright (c) 2026 The vhu founders
  */
 
-/* What else transmitting writes: marks in the dirty log, the hash in the header. */
+/* What else bursts write: marks in the dirty log, the in-flight area, the hash in the header. */
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "mem/dirty.h"
+#include "mem/inflight.h"
 #include "net_rig.h"
 
 #define HEADER 12
@@ -151,6 +152,85 @@ receiving_marks_no_buffer(void **state)
 	rig_free(rig);
 }
 
+/* A split ring's own pages, at the address that the front-end gave for them. */
+static void
+split_ring_marks_elements_and_index(void **state)
+{
+	const uint64_t used = RIG_BASE + 5 * PAGE - 8;
+	struct rig *rig = rig_new(1, 0);
+	struct rte_mbuf *m;
+
+	(void)state;
+	rig_start_at(rig, 128);
+	rig_send(rig, 0, 60);
+	start_log(rig);
+	rig->snapshot.dirty_ring = true;
+	rig->snapshot.used_guest_address = used;
+	/* What the first burst tells the guest is its own matter. */
+	vhu_ring_begin(&rig->queue->ring, &rig->snapshot);
+	memset(words, 0, sizeof(words));
+	assert_int_equal(vhu_rx_burst(rig->queue, &m, 1), 1);
+	rte_pktmbuf_free(m);
+	expect_marked(used + offsetof(struct vring_used, idx), 2);
+	expect_marked(used + offsetof(struct vring_used, ring) + 128 * 8, 8);
+	expect_no_more_marks();
+	rig_free(rig);
+}
+
+static void
+packed_ring_marks_its_descriptors(void **state)
+{
+	struct rig *rig = rig_new_packed(0, 0, 21);
+	uint16_t i;
+
+	(void)state;
+	for (i = 0; i < 3; i++)
+		rig_put(rig, i, RIG_SLOT, WRITE);
+	start_log(rig);
+	rig->snapshot.dirty_ring = true;
+	vhu_ring_begin(&rig->queue->ring, &rig->snapshot);
+	memset(words, 0, sizeof(words));
+	transmit(rig, 60, 1000);
+	expect_marked(RIG_BASE, sizeof(struct vring_packed_desc));
+	expect_marked(rig_slot(0), HEADER + 60);
+	expect_no_more_marks();
+	rig_free(rig);
+}
+
+/* The in-flight area always says where the used side stands. */
+static void
+inflight_area_follows_the_used_side(void **state)
+{
+	static struct vhu_inflight_split split;
+	static struct vhu_inflight_packed packed;
+	struct rig *rig = rig_new(1, 0);
+	struct rte_mbuf *m[8];
+	uint16_t i;
+
+	(void)state;
+	rig_start_at(rig, 65530);
+	rig->snapshot.inflight = &split;
+	for (i = 0; i < 8; i++)
+		rig_send(rig, i, 60);
+	assert_int_equal(vhu_rx_burst(rig->queue, m, 8), 8);
+	rte_pktmbuf_free_bulk(m, 8);
+	assert_int_equal(split.used_idx, 2);
+	rig_free(rig);
+
+	rig = rig_new_packed(1, VHU_BIT(VHU_F_IN_ORDER), 6);
+	rig->snapshot.inflight = &packed;
+	rig_start_packed_at(rig, 2, true, 2, true);
+	for (i = 0; i < 5; i++)
+		rig_put_frame(rig, i, 60);
+	assert_int_equal(vhu_rx_burst(rig->queue, m, 8), 5);
+	rte_pktmbuf_free_bulk(m, 5);
+	assert_int_equal(packed.used_idx, 1);
+	assert_int_equal(packed.used_wrap, 0);
+	assert_int_equal(packed.old_used_idx, 1);
+	assert_int_equal(packed.old_used_wrap, 0);
+	rig_free(rig);
+}
+
 /* The header of a packet with this hash and type must report so. */
 static void
 expect_hash(uint64_t flags, uint32_t type, uint32_t segment_size, uint32_t value, uint16_t report)
@@ -235,6 +315,9 @@ main(void)
 		cmocka_unit_test(merged_buffers_are_marked_as_far_as_written),
 		cmocka_unit_test(buffer_over_two_regions_is_marked),
 		cmocka_unit_test(receiving_marks_no_buffer),
+		cmocka_unit_test(split_ring_marks_elements_and_index),
+		cmocka_unit_test(packed_ring_marks_its_descriptors),
+		cmocka_unit_test(inflight_area_follows_the_used_side),
 		cmocka_unit_test(hash_is_reported),
 		cmocka_unit_test(packet_without_hash_reports_none),
 		cmocka_unit_test(longer_header_is_left_behind_when_received),
