@@ -9,6 +9,7 @@
 
 #include "ctrl/connection.h"
 #include "ctrl/events.h"
+#include "ctrl/state.h"
 #include "net/announce.h"
 #include "obs/log.h"
 
@@ -175,6 +176,10 @@ const struct vhu_device_ops vhu_connection_device_ops = {
 	.specialise = device_specialise,
 	.kick_changed = device_kick_changed,
 	.get_config = device_get_config,
+	.set_config = vhu_state_set_config,
+	.save_state = vhu_state_save,
+	.load_state = vhu_state_load,
+	.reset = vhu_state_reset,
 	.announce = device_announce,
 	.set_mtu = device_set_mtu,
 };

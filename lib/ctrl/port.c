@@ -65,6 +65,7 @@ make_device(struct vhu_port *port)
 		.domain = &port->control->domain,
 		.loop = port->control->loop,
 		.populate = port->options.populate,
+		.call_handover = port->options.call_handover,
 		.in_order = true,
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 		/* A guest of another byte order could not share this machine's processor type. */

@@ -111,6 +111,12 @@ struct vhu_port_options {
 	/** Fault guest memory in (on the worker thread) before lcores see it. */
 	bool populate;
 	/**
+	 * Let the control thread notify the guest, not the lcores. A front-end owns the descriptor
+	 * that is written to: a hostile one can make it blocking, fill it, and so hold up an lcore
+	 * that serves other guests too. Costs the guest the control thread's latency.
+	 */
+	bool call_handover;
+	/**
 	 * Called on the control thread for each event, without any lock held; functions of this
 	 * header may be called from it. NULL: events wait in a ring for vhu_port_events().
 	 */
@@ -188,7 +194,7 @@ struct vhu_region_info {
 
 /**
  * Fill @p options with defaults: server role, one queue pair, no MTU, the offers named there,
- * reconnects from 1 ms to 1000 ms, no populate, events in the ring.
+ * reconnects from 1 ms to 1000 ms, no populate, no call_handover, events in the ring.
  */
 void vhu_port_options_init(struct vhu_port_options *options);
 

@@ -148,6 +148,7 @@ static const struct argument argument_table[] = {
 	OFFER("announce", ANNOUNCE),
 	{ "features-off", read_mask, AT(features_off), 0, UINT64_MAX, "a mask like 0x8000" },
 	{ "populate", read_number, AT(populate), 0, 1, "0 or 1" },
+	{ "call-handover", read_number, AT(call_handover), 0, 1, "0 or 1" },
 	{ "tx-hints", read_number, AT(tx_hints), 0, 1, "0 or 1" },
 	{ "reconnect-min", read_number, AT(reconnect_min), 1, LONGEST_PAUSE_MS,
 		"1 to 3600000 milliseconds" },

@@ -49,6 +49,7 @@ struct vhu_eth_arguments {
 	uint64_t offers[VHU_OFFERS]; /**< enum vhu_offer: made or not */
 	uint64_t features_off;
 	uint64_t populate;
+	uint64_t call_handover;
 	uint64_t tx_hints;
 	uint64_t reconnect_min;
 	uint64_t reconnect_max;
@@ -92,7 +93,7 @@ vhu_eth_of(const struct rte_eth_dev *dev)
 	"packed=<0|1> in-order=<0|1> event-idx=<0|1> indirect=<0|1> " \
 	"iommu-support=<0|1> postcopy-support=<0|1> inflight=<0|1> log=<0|1> " \
 	"control-queue=<0|1> hash=<0|1> announce=<0|1> " \
-	"features-off=<mask> populate=<0|1> tx-hints=<0|1> " \
+	"features-off=<mask> populate=<0|1> call-handover=<0|1> tx-hints=<0|1> " \
 	"reconnect-min=<ms> reconnect-max=<ms>"
 
 /**
