@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "ctrl/connection.h"
+#include "ctrl/control_queue.h"
 #include "ctrl/events.h"
 #include "ctrl/state.h"
 #include "net/announce.h"
@@ -95,6 +96,10 @@ device_event(void *owner, enum vhu_event_type type, uint16_t ring, uint64_t valu
 {
 	struct vhu_port *port = owner;
 
+	if (type == VHU_EVENT_FEATURES)
+		vhu_control_queue_features(port, value);
+	if (ring != UINT16_MAX && ring == vhu_control_queue_ring(port))
+		vhu_connection_need_attention(port);
 	if (type == VHU_EVENT_RING_STARTED)
 		vhu_log(VHU_LOG_INFO, port->name, ring, "started with %u descriptors",
 			(unsigned int)value);
@@ -108,8 +113,14 @@ device_specialise(void *owner, uint16_t ring, struct vhu_snapshot *snapshot)
 {
 	struct vhu_port *port = owner;
 
-	int error = vhu_net_specialise(port->queues[ring], snapshot);
+	int error;
 
+	if (ring == vhu_control_queue_ring(port)) {
+		vhu_control_queue_specialise(snapshot);
+		return 0;
+	}
+	snapshot->features &= ~port->wishes.offloads_off;
+	error = vhu_net_specialise(port->queues[ring], snapshot);
 	if (error == 0)
 		vhu_announce_specialise(port->queues[ring], snapshot);
 	return error;
@@ -120,6 +131,7 @@ device_kick_changed(void *owner, uint16_t ring, int kick_fd)
 {
 	struct vhu_port *port = owner;
 
+	vhu_control_queue_kick(port, ring, kick_fd);
 	vhu_queue_set_kick(port->queues[ring], kick_fd);
 }
 
@@ -139,6 +151,11 @@ device_get_config(void *owner, uint32_t offset, void *data, uint32_t size)
 	space.net.status = VIRTIO_NET_S_LINK_UP;
 	space.net.max_virtqueue_pairs = port->options.queue_pairs;
 	space.net.mtu = port->mtu;
+	if (port->options.offers & VHU_OFFER_BIT(HASH)) {
+		space.net.rss_max_key_size = VHU_HASH_KEY_SIZE;
+		space.net.rss_max_indirection_table_length = VHU_HASH_TABLE_SIZE;
+		space.net.supported_hash_types = VHU_HASH_TYPES;
+	}
 	memcpy(data, space.bytes + offset, size);
 	return 0;
 }
@@ -203,6 +220,7 @@ vhu_connection_begin(void *owner, int fd)
 	port->mtu = port->options.mtu;
 	vhu_log(VHU_LOG_NOTICE, port->name, VHU_LOG_NO_RING, "front-end connected (%s)",
 		port->path);
+	vhu_control_queue_reset(port);
 	vhu_events_tell(port, VHU_EVENT_CONNECTED, UINT16_MAX, 0);
 	vhu_device_connect(port->device);
 }
@@ -263,6 +281,8 @@ attend(struct vhu_port *port)
 {
 	if (port->announcing && port->link == VHU_LINK_CONNECTED)
 		follow_announcements(port);
+	if (port->link == VHU_LINK_CONNECTED && vhu_control_queue_serve(port))
+		vhu_connection_need_attention(port);
 	if (port->announcing)
 		vhu_connection_need_attention(port);
 	if (!vhu_events_tell_overflow(port))

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ctrl/control_queue.h"
 #include "ctrl/port.h"
 #include "net/announce.h"
 
@@ -22,6 +23,8 @@ header_size(uint64_t features)
 void
 vhu_port_describe(struct vhu_port *port, struct vhu_port_info *info)
 {
+	uint16_t control;
+
 	*info = (struct vhu_port_info){
 		.role = port->options.role,
 		.connected = port->link == VHU_LINK_CONNECTED,
@@ -39,6 +42,9 @@ vhu_port_describe(struct vhu_port *port, struct vhu_port_info *info)
 	memcpy(info->name, port->name, sizeof(info->name));
 	memcpy(info->path, port->path, sizeof(info->path));
 	vhu_device_describe(port->device, info);
+	control = vhu_control_queue_ring(port);
+	info->control_queue = control != UINT16_MAX &&
+		vhu_device_ring_snapshot(port->device, control) != NULL;
 	info->header_size = header_size(info->features);
 }
 

@@ -95,7 +95,7 @@ uint64_t
 vhu_offers_features(const struct vhu_port_options *options)
 {
 	uint64_t features = vhu_net_features() | vhu_device_virtio_features() | FRONT_END_FEATURES |
-		ANNOUNCE_FEATURES;
+		CONTROL_QUEUE_FEATURES | ANNOUNCE_FEATURES;
 
 	for (unsigned int i = 0; i < VHU_OFFERS; i++)
 		if (!(options->offers >> i & 1))

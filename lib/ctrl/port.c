@@ -11,6 +11,7 @@
 #include <rte_lcore.h>
 
 #include "ctrl/connection.h"
+#include "ctrl/control_queue.h"
 #include "ctrl/events.h"
 #include "ctrl/offers.h"
 #include "ctrl/options.h"
@@ -34,6 +35,8 @@ static int
 make_queues(struct vhu_port *port)
 {
 	port->ring_count = 2 * port->options.queue_pairs;
+	if (port->options.offers & VHU_OFFER_BIT(CONTROL_QUEUE))
+		port->ring_count++;
 	port->queues = calloc(port->ring_count, sizeof(*port->queues));
 	port->rings = calloc(port->ring_count, sizeof(*port->rings));
 	port->counted = calloc(port->ring_count, sizeof(*port->counted));
@@ -165,11 +168,14 @@ make_port(struct vhu_control *control, const struct vhu_port_options *options,
 	port->options.path = strcpy(port->path, options->path);
 	port->features_offered = vhu_offers_features(options);
 	port->mtu = options->mtu;
+	port->control_told = -1;
 	error = make_queues(port);
 	if (error == 0)
 		error = vhu_events_init(port);
 	if (error == 0)
 		error = make_device(port);
+	if (error == 0)
+		vhu_control_queue_reset(port);
 	if (error != 0)
 		vhu_error(ENOMEM, "out of memory for port %s with %u queue pairs", name,
 			options->queue_pairs);

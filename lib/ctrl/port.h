@@ -20,9 +20,11 @@
 
 #include <vhu.h>
 
+#include "ctrl/commands.h"
 #include "ctrl/control.h"
 #include "dev/device.h"
 #include "net/net.h"
+#include "net/steer.h"
 #include "sock/endpoint.h"
 #include "sock/stream.h"
 
@@ -73,6 +75,13 @@ struct vhu_port {
 	char lost[VHU_REASON_SIZE];      /**< why the connection ended */
 	uint64_t connections;
 	uint16_t mtu;
+	/** Control queue: what the driver asked for, the same for lcores, and the kick's watch. */
+	struct vhu_wishes wishes;
+	struct vhu_steer steer;          /**< lcores read it; see net/steer.h */
+	struct vhu_watch control_kick;
+	uint16_t control_kick_ring;
+	int32_t control_told;            /**< last command obeyed and not told yet, or -1 */
+
 	bool announcing;                 /**< announcements wait, or the snapshot looks for them */
 	uint64_t announcements;          /**< taken so far */
 	uint64_t announcements_lost;     /**< of those, forgotten with their connection */

@@ -13,6 +13,7 @@
 #include <rte_telemetry.h>
 #include <rte_version.h>
 
+#include "ctrl/control_queue.h"
 #include "ctrl/port.h"
 #include "ctrl/telemetry.h"
 
@@ -181,6 +182,14 @@ add_entry(struct rte_tel_data *data, const char *what, unsigned int index)
 	return entry;
 }
 
+static const char *
+direction(const struct vhu_port *port, uint16_t ring)
+{
+	if (ring == vhu_control_queue_ring(port))
+		return "control";
+	return ring % 2 == 1 ? "rx" : "tx";
+}
+
 static int
 fill_rings(const struct query *query, struct rte_tel_data *data)
 {
@@ -195,7 +204,7 @@ fill_rings(const struct query *query, struct rte_tel_data *data)
 		if (entry == NULL)
 			return -ENOMEM;
 		vhu_device_ring_info(port->device, ring, &info);
-		rte_tel_data_add_dict_string(entry, "direction", ring % 2 == 1 ? "rx" : "tx");
+		rte_tel_data_add_dict_string(entry, "direction", direction(port, ring));
 		ADD_NUMBER(entry, "size", info.size);
 		ADD_NUMBER(entry, "started", info.started);
 		ADD_NUMBER(entry, "enabled", info.enabled);

@@ -107,10 +107,13 @@ vhu_device_new(const struct vhu_device_config *config)
 	vhu_device_offer(device, config->features, config->protocol_features);
 	device->rings = calloc(config->ring_count, sizeof(device->rings[0]));
 	device->readers = calloc(config->ring_count, sizeof(device->readers[0]));
+	device->busy = calloc(config->ring_count, sizeof(device->busy[0]));
 	device->empty = vhu_map_new();
-	if (device->rings == NULL || device->readers == NULL || device->empty == NULL) {
+	if (device->rings == NULL || device->readers == NULL || device->busy == NULL ||
+	    device->empty == NULL) {
 		free(device->rings);
 		free(device->readers);
+		free(device->busy);
 		free(device->empty);
 		free(device);
 		return NULL;
@@ -143,6 +146,7 @@ vhu_device_free(struct vhu_device *device)
 	vhu_iotlb_free(device->iotlb);
 	free(device->rings);
 	free(device->readers);
+	free(device->busy);
 	free(device);
 }
 

@@ -76,6 +76,8 @@ typedef void (*vhu_bin_fn)(struct vhu_device *device, uint16_t ring);
 
 /** What may be given back after a grace period. */
 struct vhu_bin {
+	struct vhu_grace grace;
+	struct vhu_busy_reader busy;     /**< room for it, if this was made by vhu_bin_new() */
 	struct vhu_device *device;
 	struct vhu_published *published; /**< list of snapshots */
 	struct vhu_map *map;             /**< one reference to drop, or NULL */
@@ -144,6 +146,7 @@ struct vhu_device {
 	struct vhu_ask asks[VHU_ASKS];
 	struct vhu_device_ring *rings;   /**< config.ring_count */
 	struct vhu_reader **readers;     /**< of all rings */
+	struct vhu_busy_reader *busy;    /**< as many: room for the grace period of the bin */
 
 	enum vhu_progress progress;
 	bool deferred;                   /**< the handler will settle */
@@ -187,15 +190,18 @@ void vhu_device_settle(struct vhu_device *device, struct vhu_verdict verdict);
 
 /* retire.c */
 
-/** Prepare an empty bin for a change that nobody waits for. @return NULL if out of memory. */
+/**
+ * Prepare an empty bin for a change of one ring that nobody waits for. @return NULL if out of
+ * memory.
+ */
 struct vhu_bin *vhu_bin_new(struct vhu_device *device);
 /** Prepare the device's own bin. There is one, for the deferred message or the disconnect. */
 struct vhu_bin *vhu_bin_own(struct vhu_device *device);
 /** Give an unused bin back. NULL is allowed. */
 void vhu_bin_discard(struct vhu_bin *bin);
 /**
- * Empty the bin after a grace period of one ring, or of all when @p ring is NULL; then call
- * bin->then. Takes over the bin.
+ * Empty the bin after a grace period of one ring, or of all when @p ring is NULL (the device's own
+ * bin only); then call bin->then. Takes over the bin.
  */
 void vhu_bin_retire(struct vhu_bin *bin, struct vhu_device_ring *ring);
 /** Drop a reference on a map that no lcore can see any more; orphans are unmapped by a job. */

@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "dev/device_private.h"
@@ -183,23 +182,12 @@ empty_bin(void *argument)
 void
 vhu_bin_retire(struct vhu_bin *bin, struct vhu_device_ring *ring)
 {
-	static const struct timespec pause = { .tv_nsec = 1000000 };
 	struct vhu_device *device = bin->device;
 	struct vhu_reader **readers = ring != NULL ? &device->readers[ring->index] :
 		device->readers;
-	unsigned int tries, count = ring != NULL ? 1 : device->config.ring_count;
+	unsigned int count = ring != NULL ? 1 : device->config.ring_count;
 
 	vhu_device_pending_up(device);
-	/*
-	 * What is published cannot be taken back, so a lack of memory must be sat out. If it lasts,
-	 * the bin is kept for ever and with it the device stays busy: no wrong answer, and no
-	 * memory given back that an lcore may still be using.
-	 */
-	for (tries = 0; tries < 100; tries++) {
-		if (vhu_grace_begin(device->config.domain, readers, count, empty_bin, bin) == 0)
-			return;
-		nanosleep(&pause, NULL);
-	}
-	vhu_log(VHU_LOG_ERROR, device->name, VHU_LOG_NO_RING,
-		"out of memory for a grace period: the connection hangs, free some and restart");
+	bin->grace.busy = bin->allocated ? &bin->busy : device->busy;
+	vhu_grace_begin(device->config.domain, &bin->grace, readers, count, empty_bin, bin);
 }

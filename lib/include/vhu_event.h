@@ -50,6 +50,8 @@ enum vhu_event_type {
 	/** a guest moved here, the network is told; value: its address, first byte lowest */
 	VHU_EVENT_ANNOUNCE,
 	VHU_EVENT_STATUS,        /**< value: virtio status byte (4: DRIVER_OK, 8: FEATURES_OK) */
+	/** the driver set something on the control queue; value: last class << 8 | command */
+	VHU_EVENT_CONTROL,
 	VHU_EVENT_OVERFLOW,      /**< events were lost before this one; value: how many */
 	VHU_EVENT_TYPES          /**< not an event: how many types there are */
 };

@@ -46,6 +46,7 @@ static const char *const events[VHU_EVENT_TYPES] = {
 	[VHU_EVENT_REFUSED] = "refused",
 	[VHU_EVENT_ANNOUNCE] = "announce",
 	[VHU_EVENT_STATUS] = "status",
+	[VHU_EVENT_CONTROL] = "control command",
 	[VHU_EVENT_OVERFLOW] = "overflow",
 };
 

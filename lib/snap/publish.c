@@ -2,30 +2,14 @@
  * Copyright (c) 2026 The vhu founders
  */
 
-#include <errno.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "snap/publish.h"
 
 bool vhu_reader_fenced;
-
-/* A reader that was inside when the grace period began, and the section it was in. */
-struct busy_reader {
-	const struct vhu_reader *reader;
-	uint64_t section;
-};
-
-struct vhu_grace {
-	TAILQ_ENTRY(vhu_grace) link;
-	vhu_grace_fn then;
-	void *argument;
-	unsigned int count;
-	struct busy_reader busy[];
-};
 
 static uint16_t
 parked_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
@@ -95,15 +79,12 @@ order_against_readers(void)
 		atomic_thread_fence(memory_order_seq_cst);
 }
 
-int
-vhu_grace_begin(struct vhu_grace_domain *domain, struct vhu_reader *const *readers,
-	unsigned int count, vhu_grace_fn then, void *argument)
+void
+vhu_grace_begin(struct vhu_grace_domain *domain, struct vhu_grace *grace,
+	struct vhu_reader *const *readers, unsigned int count, vhu_grace_fn then, void *argument)
 {
-	struct vhu_grace *grace = malloc(sizeof(*grace) + count * sizeof(grace->busy[0]));
 	unsigned int i;
 
-	if (grace == NULL)
-		return -ENOMEM;
 	grace->then = then;
 	grace->argument = argument;
 	grace->count = 0;
@@ -113,15 +94,13 @@ vhu_grace_begin(struct vhu_grace_domain *domain, struct vhu_reader *const *reade
 		uint64_t section = atomic_load_explicit(&readers[i]->section, memory_order_acquire);
 
 		if (section & 1)
-			grace->busy[grace->count++] = (struct busy_reader){ readers[i], section };
+			grace->busy[grace->count++] =
+				(struct vhu_busy_reader){ readers[i], section };
 	}
-	if (grace->count != 0) {
+	if (grace->count != 0)
 		TAILQ_INSERT_TAIL(&domain->waiting, grace, link);
-		return 0;
-	}
-	free(grace);
-	then(argument);
-	return 0;
+	else
+		then(argument);
 }
 
 /* Forget the readers that have left the section they were in. */
@@ -131,7 +110,7 @@ grace_over(struct vhu_grace *grace)
 	unsigned int i = 0;
 
 	while (i < grace->count) {
-		const struct busy_reader *busy = &grace->busy[i];
+		const struct vhu_busy_reader *busy = &grace->busy[i];
 
 		/* Partner: the release store in vhu_reader_leave(). */
 		if (atomic_load_explicit(&busy->reader->section, memory_order_acquire) ==
@@ -159,12 +138,8 @@ vhu_grace_step(struct vhu_grace_domain *domain)
 		TAILQ_INSERT_TAIL(&over, grace, link);
 	}
 	while ((grace = TAILQ_FIRST(&over)) != NULL) {
-		vhu_grace_fn then = grace->then;
-		void *argument = grace->argument;
-
 		TAILQ_REMOVE(&over, grace, link);
-		free(grace);
-		then(argument);
+		grace->then(grace->argument); /* it may be gone, or in use again, afterwards */
 	}
 	TAILQ_FOREACH(grace, &domain->waiting, link)
 		waiting++;

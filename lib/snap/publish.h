@@ -24,7 +24,25 @@
 /** Runs on the control thread when all readers have been seen outside or past the swap. */
 typedef void (*vhu_grace_fn)(void *argument);
 
-struct vhu_grace;
+/** A reader that was inside when the grace period began, and the section it was in. */
+struct vhu_busy_reader {
+	const struct vhu_reader *reader;
+	uint64_t section;
+};
+
+/**
+ * A grace period under way. The caller's memory, so that it can always begin; in use until @p then
+ * is called.
+ */
+struct vhu_grace {
+	TAILQ_ENTRY(vhu_grace) link;
+	vhu_grace_fn then;
+	void *argument;
+	unsigned int count;
+	/** for the caller to set: room for as many readers as are given to vhu_grace_begin() */
+	struct vhu_busy_reader *busy;
+};
+
 TAILQ_HEAD(vhu_grace_list, vhu_grace);
 
 /** Continuations that wait. One per control loop (or per device in the vu_* API). */
@@ -48,11 +66,11 @@ vhu_publish(struct vhu_reader *reader, const struct vhu_snapshot *snapshot);
 /**
  * Call @p then once no reader can still be using what it saw before this call.
  * May call it before returning.
+ * @param grace    grace->busy is set; the rest is filled in here.
  * @param readers  all readers of the rings concerned; the array is not kept.
- * @return 0, or -ENOMEM: nothing was registered, nothing was called.
  */
-int vhu_grace_begin(struct vhu_grace_domain *domain, struct vhu_reader *const *readers,
-	unsigned int count, vhu_grace_fn then, void *argument);
+void vhu_grace_begin(struct vhu_grace_domain *domain, struct vhu_grace *grace,
+	struct vhu_reader *const *readers, unsigned int count, vhu_grace_fn then, void *argument);
 
 /**
  * Look at the readers again; run the continuations whose time has come, oldest first. @return how

@@ -73,6 +73,24 @@ fail_inflight(struct vhu_message *reply, const struct vhu_message *m)
 		m->size : sizeof(reply->payload.inflight);
 }
 
+static uint64_t
+failure_code(uint32_t request)
+{
+	switch (request) {
+	case VHU_SET_DEVICE_STATE_FD:
+		return DEVICE_STATE_ERROR;
+	/* Questions about sets and numbers: none. 1 would be an answer. */
+	case VHU_GET_FEATURES:
+	case VHU_GET_PROTOCOL_FEATURES:
+	case VHU_GET_QUEUE_NUM:
+	case VHU_GET_MAX_MEM_SLOTS:
+	case VHU_GET_STATUS:
+		return 0;
+	default:
+		return 1;
+	}
+}
+
 void
 vhu_reply_failure(struct vhu_message *reply, const struct vhu_message *m,
 	const struct vhu_gates *gates)
@@ -82,8 +100,7 @@ vhu_reply_failure(struct vhu_message *reply, const struct vhu_message *m,
 	case VHU_REPLY_ACK:
 	case VHU_REPLY_U64:
 	case VHU_REPLY_LOG:
-		vhu_reply_u64(reply,
-			m->request == VHU_SET_DEVICE_STATE_FD ? DEVICE_STATE_ERROR : 1);
+		vhu_reply_u64(reply, failure_code(m->request));
 		break;
 	case VHU_REPLY_STATE:
 		echo_payload(reply, m, sizeof(reply->payload.state.index));

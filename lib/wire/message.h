@@ -157,7 +157,8 @@ void vhu_reply_init(struct vhu_message *reply, const struct vhu_message *m);
 void vhu_reply_u64(struct vhu_message *reply, uint64_t value);
 /**
  * Make @p reply the truthful failure of a request's kind: u64 1 for ACK/U64/LOG (0x101 for
- * SET_DEVICE_STATE_FD: error, no descriptor), state with value 0, size 0 for CONFIG and FD,
+ * SET_DEVICE_STATE_FD: error, no descriptor; 0 for questions about features, numbers and the
+ * status, where 1 would be an answer), state with value 0, size 0 for CONFIG and FD,
  * echoed area with size 0 for INFLIGHT, empty table for SHMEM.
  */
 void vhu_reply_failure(struct vhu_message *reply, const struct vhu_message *m,

@@ -71,7 +71,7 @@ session(void)
 	struct vhu_wire_region half = rig_region(0, RIG_MEMORY / 2);
 	struct vhu_wire_mem_reg other = { .region = rig_region(RIG_MEMORY / 2, 0x1000) };
 	struct vhu_wire_vring_addr address = rig_address(0);
-	uint64_t value = vhu_device_protocol_features();
+	uint64_t value = rig_protocol();
 
 	send(VHU_SET_PROTOCOL_FEATURES, &value, sizeof(value), -1);
 	value = RIG_FEATURES | RIG_PROTOCOL;
@@ -140,7 +140,7 @@ device_is_not_created_without_memory(void **state)
 		device = vhu_device_new(&config);
 		countdown = -1;
 	}
-	assert_int_equal(n, 5);
+	assert_int_equal(n, 6);
 	vhu_device_free(device);
 }
 

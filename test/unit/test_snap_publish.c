@@ -24,6 +24,23 @@ static struct vhu_reader readers[READERS];
 static struct vhu_reader *const all[READERS] = { &readers[0], &readers[1], &readers[2] };
 static unsigned int calls;
 
+/* Memory for grace periods; a test uses each once. */
+static struct period {
+	struct vhu_grace grace;
+	struct vhu_busy_reader busy[READERS];
+} periods[4];
+static unsigned int periods_used;
+
+static struct vhu_grace *
+new_period(void)
+{
+	struct period *period = &periods[periods_used++];
+
+	assert_in_range(periods_used, 1, 4);
+	period->grace.busy = period->busy;
+	return &period->grace;
+}
+
 static void
 count_call(void *argument)
 {
@@ -38,6 +55,7 @@ fresh(void **state)
 	(void)state;
 	vhu_grace_domain_init(&domain);
 	calls = 0;
+	periods_used = 0;
 	for (i = 0; i < READERS; i++) {
 		atomic_store(&readers[i].section, 0);
 		atomic_store(&readers[i].snapshot, &vhu_snapshot_parked);
@@ -48,7 +66,7 @@ fresh(void **state)
 static void
 begin(unsigned int count, uintptr_t weight)
 {
-	assert_int_equal(vhu_grace_begin(&domain, all, count, count_call, (void *)weight), 0);
+	vhu_grace_begin(&domain, new_period(), all, count, count_call, (void *)weight);
 }
 
 static void
@@ -132,7 +150,7 @@ continuation_may_begin_another(void **state)
 {
 	(void)state;
 	(void)vhu_reader_enter(&readers[0]);
-	assert_int_equal(vhu_grace_begin(&domain, all, 1, begin_again, NULL), 0);
+	vhu_grace_begin(&domain, new_period(), all, 1, begin_again, NULL);
 	vhu_reader_leave(&readers[0]);
 	vhu_grace_step(&domain);
 	assert_int_equal(calls, 1);
@@ -174,13 +192,20 @@ read_for_ever(void *argument)
 	return NULL;
 }
 
+/* A snapshot with what it needs to be given back. */
+struct mortal {
+	struct vhu_snapshot snapshot;
+	struct vhu_grace grace;
+	struct vhu_busy_reader busy;
+};
+
 static void
 give_back(void *argument)
 {
-	struct vhu_snapshot *snapshot = argument;
+	struct mortal *mortal = argument;
 
-	((volatile struct vhu_snapshot *)snapshot)->size = 0;
-	free(snapshot);
+	((volatile struct vhu_snapshot *)&mortal->snapshot)->size = 0;
+	free(mortal);
 	calls++;
 }
 
@@ -196,14 +221,13 @@ no_reader_sees_what_was_given_back(void **state)
 	while (atomic_load(&sections) < 100)
 		sched_yield();
 	for (s = 0; s < SWAPS; s++) {
-		struct vhu_snapshot *snapshot = aligned_alloc(64, sizeof(*snapshot));
-		const struct vhu_snapshot *old;
+		struct mortal *mortal = aligned_alloc(64, sizeof(*mortal)), *old;
 
-		*snapshot = (struct vhu_snapshot){ .size = 1 };
-		old = vhu_publish(&readers[s % READERS], snapshot);
-		if (old != &vhu_snapshot_parked)
-			assert_int_equal(vhu_grace_begin(&domain, &all[s % READERS], 1, give_back,
-				(void *)(uintptr_t)old), 0);
+		*mortal = (struct mortal){ .snapshot.size = 1, .grace.busy = &mortal->busy };
+		old = (struct mortal *)(uintptr_t)vhu_publish(&readers[s % READERS],
+			&mortal->snapshot);
+		if (&old->snapshot != &vhu_snapshot_parked)
+			vhu_grace_begin(&domain, &old->grace, &all[s % READERS], 1, give_back, old);
 		vhu_grace_step(&domain);
 	}
 	while (vhu_grace_step(&domain) != 0)

@@ -126,6 +126,30 @@ u64_reply_carries_its_value(void **state)
 	assert_true(reply.payload.u64 == 0x123456789abcdef0u);
 }
 
+/* Is the answer a set or a number, so that 1 would be an answer? */
+static bool
+counts(uint32_t request)
+{
+	return request == VHU_GET_FEATURES || request == VHU_GET_PROTOCOL_FEATURES ||
+		request == VHU_GET_QUEUE_NUM || request == VHU_GET_MAX_MEM_SLOTS ||
+		request == VHU_GET_STATUS;
+}
+
+static void
+failed_question_about_a_set_or_number_is_answered_with_none(void **state)
+{
+	struct vhu_message reply;
+
+	(void)state;
+	EACH_REQUEST(request) {
+		if (!counts(request))
+			continue;
+		failure_of(request, &reply);
+		assert_int_equal(reply.size, 8);
+		assert_int_equal(reply.payload.u64, 0);
+	}
+}
+
 static void
 failed_acknowledgement_or_u64_is_one(void **state)
 {
@@ -137,7 +161,7 @@ failed_acknowledgement_or_u64_is_one(void **state)
 		enum vhu_reply_kind kind = vhu_reply_kind(request, &gates);
 
 		if ((kind != VHU_REPLY_ACK && kind != VHU_REPLY_U64) ||
-				request == VHU_SET_DEVICE_STATE_FD)
+				request == VHU_SET_DEVICE_STATE_FD || counts(request))
 			continue;
 		failure_of(request, &reply);
 		assert_int_equal(reply.size, 8);
@@ -340,6 +364,7 @@ main(void)
 		cmocka_unit_test(reply_begins_empty_with_exact_flags),
 		cmocka_unit_test(u64_reply_carries_its_value),
 		cmocka_unit_test(failed_acknowledgement_or_u64_is_one),
+		cmocka_unit_test(failed_question_about_a_set_or_number_is_answered_with_none),
 		cmocka_unit_test(failed_unknown_request_is_one),
 		cmocka_unit_test(failed_device_state_says_error_and_no_descriptor),
 		cmocka_unit_test(failed_vring_base_names_the_ring_with_value_zero),

@@ -189,6 +189,11 @@ class Connection:
             return True
 
 
+# Questions about sets and numbers: refused with none, since 1 would be an answer.
+COUNTS = (Request.GET_FEATURES, Request.GET_PROTOCOL_FEATURES, Request.GET_QUEUE_NUM,
+          Request.GET_MAX_MEM_SLOTS, Request.GET_STATUS)
+
+
 def refused(reply):
     """Check that a reply tells of a failure, in the way its kind of request does."""
     rule = messages.RULES.get(reply.request)
@@ -197,7 +202,7 @@ def refused(reply):
     if reply.fds:
         raise ProtocolError(f"the refusal of {name} carries descriptors")
     if answer in (Answer.ACK, Answer.U64, Answer.LOG):
-        truthful = reply.u64 != 0
+        truthful = (reply.u64 == 0) == (reply.request in COUNTS)
     elif answer is Answer.STATE:
         truthful = reply.state[1] == 0
     elif answer is Answer.INFLIGHT:

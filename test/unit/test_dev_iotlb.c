@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+/* Devices behind an IOMMU: I/O virtual address = file offset + IOVA throughout. */
+
+#include "channel_rig.h"
+
+#include "mem/iotlb.h"
+#include "mem/translate.h"
+
+#define ACCESS VHU_BIT(VIRTIO_F_IOMMU_PLATFORM)
+#define IOVA UINT64_C(0x40000000)
+#define PAGE UINT64_C(4096)
+
+static int
+setup(void **state)
+{
+	rig_setup(state);
+	rig.features = RIG_OFFER | ACCESS;
+	rig_renew_device();
+	rig_send(VHU_GET_PROTOCOL_FEATURES, 0, NULL, 0, NULL, 0);
+	/* Calls in-band would come between the questions. */
+	assert_int_equal(rig_u64(VHU_SET_PROTOCOL_FEATURES, rig.reply.payload.u64 &
+		~VHU_BIT(VHU_PROTOCOL_INBAND_NOTIFICATIONS)), 0);
+	assert_int_equal(rig_u64(VHU_SET_FEATURES, RIG_FEATURES | RIG_PROTOCOL | ACCESS), 0);
+	rig_share();
+	channel_connect();
+	return 0;
+}
+
+/* IOTLB_MSG without NEED_REPLY: it is always answered. */
+static void
+send_iotlb(uint8_t type, uint64_t iova, uint64_t size, uint64_t user, uint8_t access)
+{
+	struct vhu_wire_iotlb wire = { .iova = iova, .size = size, .user_address = user,
+		.permission = access, .type = type };
+
+	rig_send(VHU_IOTLB_MSG, 0, &wire, sizeof(wire), NULL, 0);
+}
+
+static uint64_t
+tell(uint8_t type, uint64_t iova, uint64_t size, uint64_t user, uint8_t access)
+{
+	unsigned int replies = rig.replies;
+
+	send_iotlb(type, iova, size, user, access);
+	assert_int_equal(rig.replies, replies + 1);
+	assert_int_equal(rig.reply.size, 8);
+	return rig.reply.payload.u64;
+}
+
+static uint64_t
+map_range(uint64_t offset, uint64_t size, uint8_t access)
+{
+	return tell(VHU_IOTLB_UPDATE, IOVA + offset, size, RIG_USER + offset, access);
+}
+
+static uint64_t
+unmap_range(uint64_t offset, uint64_t size)
+{
+	return tell(VHU_IOTLB_INVALIDATE, IOVA + offset, size, 0, 0);
+}
+
+/* Start and enable ring 0 with I/O virtual addresses. */
+static void
+run_ring(void)
+{
+	struct vhu_wire_vring_addr address = rig_address(0);
+
+	address.descriptor += IOVA - RIG_USER;
+	address.avail += IOVA - RIG_USER;
+	address.used += IOVA - RIG_USER;
+	assert_int_equal(rig_state(VHU_SET_VRING_NUM, 0, RIG_RING_SIZE), 0);
+	assert_int_equal(rig_state(VHU_SET_VRING_BASE, 0, 7), 0);
+	assert_int_equal(rig_ask(VHU_SET_VRING_ADDR, &address, sizeof(address), -1), 0);
+	assert_int_equal(rig_state(VHU_SET_VRING_ENABLE, 0, 1), 0);
+	assert_int_equal(rig_fd(VHU_SET_VRING_KICK, 0, rig_eventfd()), 0);
+}
+
+static bool
+is_parked(void)
+{
+	return rig_seen(0) == &vhu_snapshot_parked;
+}
+
+/* The next question on the channel. */
+static void
+assert_asked(uint64_t iova, uint8_t access)
+{
+	struct vhu_message m = channel_take(VHU_BACKEND_IOTLB_MSG);
+
+	assert_int_equal(m.payload.iotlb.type, VHU_IOTLB_MISS);
+	assert_int_equal(m.payload.iotlb.iova, iova);
+	assert_int_equal(m.payload.iotlb.permission, access);
+}
+
+static void
+assert_not_asked(void)
+{
+	struct vhu_message m;
+
+	assert_false(channel_read(&m));
+}
+
+/* What a burst does for one byte. @return host address or NULL. */
+static void *
+translate(uint64_t iova, enum vhu_access access)
+{
+	const struct vhu_snapshot *snapshot = vhu_reader_enter(&rig.rings[0].reader);
+	uint64_t size = 1;
+	void *host;
+
+	vhu_hint_check(&snapshot->space, &rig.rings[0].hint);
+	host = vhu_translate(&snapshot->space, &rig.rings[0].hint, iova, &size, access);
+	if (host == NULL)
+		vhu_ring_miss(&rig.rings[0], iova, access);
+	vhu_reader_leave(&rig.rings[0].reader);
+	return host;
+}
+
+static void
+ring_waits_for_its_own_translations_and_then_runs(void **state)
+{
+	(void)state;
+	rig_used(0)->idx = 7;
+	run_ring();
+	assert_true(is_parked());
+	assert_asked(IOVA, VHU_READ);
+	assert_asked(IOVA + 0x2000, VHU_READ);
+	assert_asked(IOVA + 0x3000, VHU_READ | VHU_WRITE);
+	vhu_device_tick(rig.device);
+	assert_not_asked();
+	assert_int_equal(map_range(0, PAGE, VHU_READ), 0);
+	assert_true(is_parked());
+	assert_int_equal(map_range(0x2000, PAGE, VHU_READ), 0);
+	assert_int_equal(map_range(0x3000, PAGE, VHU_READ | VHU_WRITE), 0);
+	assert_false(is_parked());
+	assert_ptr_equal(rig_seen(0)->used,
+		vhu_map_user(vhu_device_map(rig.device), RIG_USER + 0x3000, 1));
+	assert_int_equal(rig.rings[0].next_avail, 7);
+	assert_int_equal(rig.rings[0].next_used, 7);
+	assert_int_equal(rig_base(0), 7);
+}
+
+static void
+ring_over_several_entries_runs_if_they_are_neighbours(void **state)
+{
+	(void)state;
+	assert_int_equal(map_range(0, 0x800, VHU_READ), 0);
+	assert_int_equal(map_range(0x800, 0x2800, VHU_READ), 0);
+	assert_int_equal(map_range(0x3000, 0x10, VHU_READ | VHU_WRITE), 0);
+	assert_int_equal(map_range(0x3010, 0x2000, VHU_READ | VHU_WRITE), 0);
+	run_ring();
+	assert_false(is_parked());
+	assert_not_asked();
+}
+
+static void
+ring_in_pieces_breaks(void **state)
+{
+	(void)state;
+	assert_int_equal(map_range(0x2000, 0x2000, VHU_READ | VHU_WRITE), 0);
+	assert_int_equal(map_range(0, 0x800, VHU_READ), 0);
+	run_ring();
+	assert_asked(IOVA, VHU_READ);
+	assert_int_equal(tell(VHU_IOTLB_UPDATE, IOVA + 0x800, 0x800, RIG_USER + 0x9000, 1), 0);
+	assert_true(is_parked());
+	assert_true(rig_info(0).broken);
+	assert_int_equal(rig_base(0), 7);
+}
+
+static void
+stopped_ring_that_never_ran_keeps_its_base(void **state)
+{
+	(void)state;
+	run_ring();
+	assert_int_equal(rig_base(0), 7);
+	vhu_device_tick(rig.device);
+	assert_int_equal(map_range(0, 0x4000, VHU_READ | VHU_WRITE), 0);
+	assert_true(is_parked());
+}
+
+static void
+missing_buffer_is_asked_for_once_and_found_after_the_update(void **state)
+{
+	(void)state;
+	assert_int_equal(map_range(0, 0x4000, VHU_READ | VHU_WRITE), 0);
+	run_ring();
+	assert_null(translate(IOVA + 0x8123, VHU_WRITE));
+	assert_null(translate(IOVA + 0x8123, VHU_WRITE));
+	vhu_device_check_missing(rig.device);
+	vhu_device_check_missing(rig.device);
+	assert_asked(IOVA + 0x8000, VHU_WRITE);
+	assert_not_asked();
+	assert_int_equal(map_range(0x8000, PAGE, VHU_WRITE), 0);
+	assert_int_equal(atomic_load(&rig.rings[0].miss), 0);
+	assert_non_null(translate(IOVA + 0x8123, VHU_WRITE));
+	/* It may only be written. */
+	assert_null(translate(IOVA + 0x8123, VHU_READ));
+	vhu_device_check_missing(rig.device);
+	assert_asked(IOVA + 0x8000, VHU_READ);
+}
+
+static void
+question_without_answer_is_asked_again_after_a_while(void **state)
+{
+	(void)state;
+	assert_int_equal(map_range(0, 0x4000, VHU_READ | VHU_WRITE), 0);
+	run_ring();
+	assert_null(translate(IOVA + 0x8000, VHU_WRITE));
+	vhu_device_tick(rig.device);
+	assert_asked(IOVA + 0x8000, VHU_WRITE);
+	usleep(510000);
+	vhu_device_tick(rig.device);
+	assert_asked(IOVA + 0x8000, VHU_WRITE);
+}
+
+static void
+invalidation_is_answered_when_no_burst_uses_the_entry(void **state)
+{
+	unsigned int replies;
+
+	(void)state;
+	assert_int_equal(map_range(0, 0x4000, VHU_READ | VHU_WRITE), 0);
+	assert_int_equal(map_range(0x8000, PAGE, VHU_READ | VHU_WRITE), 0);
+	run_ring();
+	assert_non_null(translate(IOVA + 0x8000, VHU_WRITE));
+	(void)vhu_reader_enter(&rig.rings[0].reader);
+	replies = rig.replies;
+	send_iotlb(VHU_IOTLB_INVALIDATE, IOVA + 0x8000, PAGE, 0, 0);
+	assert_int_equal(rig.replies, replies);
+	vhu_reader_leave(&rig.rings[0].reader);
+	vhu_grace_step(&rig.domain);
+	assert_int_equal(rig.replies, replies + 1);
+	assert_int_equal(rig.reply.payload.u64, 0);
+	/* Neither the entry nor the hint that was taken from it. */
+	assert_null(translate(IOVA + 0x8000, VHU_WRITE));
+	assert_false(is_parked());
+}
+
+static void
+ring_rests_while_its_own_pages_are_gone(void **state)
+{
+	(void)state;
+	assert_int_equal(map_range(0, 0x4000, VHU_READ | VHU_WRITE), 0);
+	run_ring();
+	rig.rings[0].next_avail = 20;
+	assert_int_equal(unmap_range(0x3000, PAGE), 0);
+	assert_true(is_parked());
+	/* The entry went whole. */
+	assert_asked(IOVA, VHU_READ);
+	assert_asked(IOVA + 0x2000, VHU_READ);
+	assert_asked(IOVA + 0x3000, VHU_READ | VHU_WRITE);
+	assert_int_equal(map_range(0, 0x4000, VHU_READ | VHU_WRITE), 0);
+	assert_false(is_parked());
+	assert_int_equal(rig.rings[0].next_avail, 20);
+}
+
+static void
+everything_can_be_invalidated_at_once(void **state)
+{
+	(void)state;
+	assert_int_equal(map_range(0, 0x4000, VHU_READ | VHU_WRITE), 0);
+	run_ring();
+	assert_int_equal(tell(VHU_IOTLB_INVALIDATE, 0, UINT64_MAX, 0, 0), 0);
+	assert_true(is_parked());
+	assert_int_equal(map_range(0, 0x4000, VHU_READ | VHU_WRITE), 0);
+	assert_false(is_parked());
+}
+
+static void
+translation_to_no_memory_is_refused(void **state)
+{
+	(void)state;
+	assert_int_equal(tell(VHU_IOTLB_UPDATE, IOVA, PAGE, 0x1000, 3), 1);
+	assert_int_equal(tell(VHU_IOTLB_UPDATE, IOVA, 2 * RIG_MEMORY, RIG_USER, 3), 1);
+	assert_int_equal(tell(VHU_IOTLB_UPDATE, IOVA, 0, RIG_USER, 3), 1);
+	assert_int_equal(tell(VHU_IOTLB_UPDATE, UINT64_MAX - 10, PAGE, RIG_USER, 3), 1);
+	assert_int_equal(tell(VHU_IOTLB_UPDATE, IOVA, PAGE, RIG_USER, 0), 1);
+	assert_int_equal(tell(VHU_IOTLB_UPDATE, IOVA, PAGE, RIG_USER, 4), 1);
+	assert_int_equal(tell(VHU_IOTLB_MISS, IOVA, PAGE, RIG_USER, 3), 1);
+	assert_int_equal(tell(9, IOVA, PAGE, RIG_USER, 3), 1);
+	assert_int_equal(tell(VHU_IOTLB_UPDATE, IOVA, RIG_MEMORY, RIG_USER, 3), 0);
+}
+
+static void
+translations_go_with_their_memory(void **state)
+{
+	struct vhu_wire_region low = rig_region(0, RIG_MEMORY / 2);
+
+	(void)state;
+	assert_int_equal(map_range(0, 0x4000, VHU_READ | VHU_WRITE), 0);
+	assert_int_equal(map_range(RIG_MEMORY / 2, PAGE, VHU_READ | VHU_WRITE), 0);
+	run_ring();
+	assert_non_null(translate(IOVA + RIG_MEMORY / 2, VHU_READ));
+	rig_send_table(&low, 1);
+	assert_int_equal(rig.reply.payload.u64, 0);
+	assert_null(translate(IOVA + RIG_MEMORY / 2, VHU_READ));
+	/* The ring's own memory was mapped anew, somewhere else: it asks where it is. */
+	vhu_device_tick(rig.device);
+	assert_int_equal(map_range(0, 0x4000, VHU_READ | VHU_WRITE), 0);
+	assert_false(is_parked());
+	assert_ptr_equal(rig_seen(0)->descriptors,
+		vhu_map_user(vhu_device_map(rig.device), RIG_USER, 1));
+}
+
+static void
+log_of_the_used_ring_goes_by_guest_address(void **state)
+{
+	struct vhu_wire_vring_addr address = rig_address(0);
+
+	(void)state;
+	assert_int_equal(map_range(0, 0x4000, VHU_READ | VHU_WRITE), 0);
+	run_ring();
+	address.descriptor += IOVA - RIG_USER;
+	address.avail += IOVA - RIG_USER;
+	address.used += IOVA - RIG_USER;
+	address.flags = VHU_VRING_LOG;
+	address.log_guest_address = address.used;
+	assert_int_equal(rig_u64(VHU_SET_FEATURES,
+		RIG_FEATURES | RIG_PROTOCOL | ACCESS | VHU_BIT(VHU_F_LOG_ALL)), 0);
+	assert_int_equal(rig_ask(VHU_SET_VRING_ADDR, &address, sizeof(address), -1), 0);
+	assert_true(rig_seen(0)->dirty_ring);
+	assert_int_equal(rig_seen(0)->used_guest_address, 0x3000);
+}
+
+static void
+translations_are_forgotten_when_the_last_ring_stops(void **state)
+{
+	(void)state;
+	assert_int_equal(map_range(0, 0x4000, VHU_READ | VHU_WRITE), 0);
+	run_ring();
+	assert_false(is_parked());
+	(void)rig_base(0);
+	run_ring();
+	assert_true(is_parked());
+}
+
+#define IOTLB_TEST(function) cmocka_unit_test_setup_teardown(function, setup, channel_teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		IOTLB_TEST(ring_waits_for_its_own_translations_and_then_runs),
+		IOTLB_TEST(ring_over_several_entries_runs_if_they_are_neighbours),
+		IOTLB_TEST(ring_in_pieces_breaks),
+		IOTLB_TEST(stopped_ring_that_never_ran_keeps_its_base),
+		IOTLB_TEST(missing_buffer_is_asked_for_once_and_found_after_the_update),
+		IOTLB_TEST(question_without_answer_is_asked_again_after_a_while),
+		IOTLB_TEST(invalidation_is_answered_when_no_burst_uses_the_entry),
+		IOTLB_TEST(ring_rests_while_its_own_pages_are_gone),
+		IOTLB_TEST(everything_can_be_invalidated_at_once),
+		IOTLB_TEST(translation_to_no_memory_is_refused),
+		IOTLB_TEST(translations_go_with_their_memory),
+		IOTLB_TEST(log_of_the_used_ring_goes_by_guest_address),
+		IOTLB_TEST(translations_are_forgotten_when_the_last_ring_stops),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
