@@ -47,7 +47,8 @@ tell(FILE *out, const struct kept_event *entry)
 	fprintf(out, "port %u: %s", entry->port, vhu_event_name(event->type));
 	if (event->ring != UINT16_MAX)
 		fprintf(out, " %u", event->ring);
-	if (event->type == VHU_EVENT_FEATURES)
+	if (event->type == VHU_EVENT_FEATURES || event->type == VHU_EVENT_STATUS ||
+	    event->type == VHU_EVENT_CONTROL)
 		fprintf(out, " 0x%" PRIx64, event->value);
 	else if (event->type == VHU_EVENT_ANNOUNCE)
 		tell_address(out, event->value);

@@ -48,18 +48,19 @@ unicast_passes(const struct vhu_filter *filter, const uint8_t *address)
 bool
 vhu_filter_passes(const struct vhu_filter *filter, const void *frame, uint32_t size)
 {
-	const struct rte_ether_addr *to = frame;
 	const uint8_t *address = frame;
+	struct rte_ether_addr to; /* aligned, which the frame need not be */
 
 	if (size < HEADER)
 		return false;
+	memcpy(&to, frame, sizeof(to));
 	if (filter->promiscuous)
 		return true;
 	if (!vlan_passes(filter, frame, size))
 		return false;
-	if (rte_is_broadcast_ether_addr(to))
+	if (rte_is_broadcast_ether_addr(&to))
 		return !filter->no_broadcast;
-	if (!rte_is_multicast_ether_addr(to))
+	if (!rte_is_multicast_ether_addr(&to))
 		return unicast_passes(filter, address);
 	if (filter->no_multicast)
 		return false;

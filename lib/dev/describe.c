@@ -25,6 +25,11 @@ vhu_device_describe(const struct vhu_device *device, struct vhu_port_info *info)
 	info->in_order = device->features & VHU_BIT(VHU_F_IN_ORDER);
 	info->iommu = device->features & VHU_BIT(VIRTIO_F_IOMMU_PLATFORM);
 	info->logging = device->features & VHU_BIT(VHU_F_LOG_ALL);
+	info->inflight = device->inflight != NULL;
+	info->channel = vhu_channel_open(&device->channel);
+	if (info->iommu && device->iotlb != NULL)
+		info->iotlb_entries = vhu_iotlb_count(device->iotlb);
+	info->iotlb_misses = device->misses;
 	info->memory_regions = map->count;
 	info->memory_bytes = 0;
 	for (i = 0; i < map->count; i++)

@@ -159,6 +159,7 @@ vhu_device_connect(struct vhu_device *device)
 	device->protocol_set = false;
 	device->status = 0;
 	device->refusals_logged = 0;
+	device->misses = 0;
 }
 
 bool

@@ -144,6 +144,7 @@ struct vhu_device {
 	/** made when ACCESS_PLATFORM was first acknowledged; vhu_device_iotlb() */
 	struct vhu_iotlb *iotlb;
 	struct vhu_ask asks[VHU_ASKS];
+	uint64_t misses;                 /**< translations asked for in this connection */
 	struct vhu_device_ring *rings;   /**< config.ring_count */
 	struct vhu_reader **readers;     /**< of all rings */
 	struct vhu_busy_reader *busy;    /**< as many: room for the grace period of the bin */

@@ -94,6 +94,7 @@ ask(struct vhu_device *device, uint64_t iova, uint8_t access)
 	if (at->key == key && now < at->due_ns)
 		return;
 	*at = (struct vhu_ask){ key, now + ASK_AGAIN_NS };
+	device->misses++;
 	/* Without a channel, or with a full one, it is asked for again later. */
 	(void)vhu_device_ask_translation(device, iova & ~PAGE_MASK, access);
 }

@@ -93,7 +93,8 @@ int vhu_port_steering(struct vhu_port *port, struct vhu_steering *steering);
  * Choose the guest's receive queue for frames that are to be transmitted. lcores, any number at
  * once; takes no lock. If the guest asked for hash reports or RSS, the hash (Toeplitz) and the
  * packet type are left in the mbufs, from where vhu_tx_burst() puts them into the header.
- * @param packets  frames, their headers up to the ports in the first segment's reach.
+ * @param packets  frames, untagged or tagged; fragments of a datagram are hashed by their
+ *   addresses, so that they stay together.
  * @param pairs    receives the pair for each: transmit it on vhu_port_tx_queue(port, pair).
  */
 void vhu_port_steer(struct vhu_port *port, struct rte_mbuf **packets, uint16_t count,

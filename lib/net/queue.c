@@ -14,6 +14,7 @@
 
 #include "net/offload.h"
 #include "net/queue.h"
+#include "obs/error.h"
 #include "ring/chain.h"
 
 /* Smallest data room that makes sense: an Ethernet header and something behind it. */
@@ -113,12 +114,18 @@ vhu_rx_queue_setup(struct vhu_queue *queue, const struct vhu_rx_options *options
 	struct rte_mbuf armed;
 	uint16_t data_room;
 
-	if (queue == NULL || options == NULL || options->mempool == NULL ||
-	    !vhu_ring_receives(queue->index))
-		return -EINVAL;
+	if (queue == NULL || options == NULL)
+		return vhu_error(EINVAL, "vhu_rx_queue_setup() needs a queue and options");
+	if (!vhu_ring_receives(queue->index))
+		return vhu_error(EINVAL, "ring %u transmits to the guest: only receive queues are "
+			"set up", queue->index);
+	if (options->mempool == NULL)
+		return vhu_error(EINVAL, "receive queue of ring %u without a mempool: set "
+			"vhu_rx_options.mempool", queue->index);
 	data_room = rte_pktmbuf_data_room_size(options->mempool);
 	if (data_room < RTE_PKTMBUF_HEADROOM + ROOM_MIN)
-		return -EINVAL;
+		return vhu_error(EINVAL, "mbufs with a data room of %u bytes: %u are needed, "
+			"headroom included", data_room, RTE_PKTMBUF_HEADROOM + ROOM_MIN);
 	memset(&armed, 0, sizeof(armed));
 	armed.data_off = RTE_PKTMBUF_HEADROOM;
 	armed.nb_segs = 1;
@@ -175,10 +182,17 @@ vhu_queue_count(struct vhu_queue *queue)
 	return count;
 }
 
+static int
+refuse_transmit(const struct vhu_queue *queue)
+{
+	return vhu_error(EINVAL, "ring %u transmits to the guest: only receive queues wait",
+		queue->index);
+}
+
 int
 vhu_rx_queue_wait_fd(struct vhu_queue *queue)
 {
-	return vhu_ring_receives(queue->index) ? queue->wait_epoll : -EINVAL;
+	return vhu_ring_receives(queue->index) ? queue->wait_epoll : refuse_transmit(queue);
 }
 
 /* Take what has been signalled, without ever blocking on a descriptor that others share. */
@@ -220,7 +234,7 @@ int
 vhu_rx_queue_wait_arm(struct vhu_queue *queue)
 {
 	if (!vhu_ring_receives(queue->index))
-		return -EINVAL;
+		return refuse_transmit(queue);
 	/* Before asking: what is signalled afterwards must wake. */
 	drain_wait(queue);
 	return want_kicks(queue, true);
@@ -230,7 +244,7 @@ int
 vhu_rx_queue_wait_disarm(struct vhu_queue *queue)
 {
 	if (!vhu_ring_receives(queue->index))
-		return -EINVAL;
+		return refuse_transmit(queue);
 	want_kicks(queue, false);
 	drain_wait(queue);
 	return 0;

@@ -274,6 +274,29 @@ queue_that_does_not_run_moves_nothing(void **state)
 }
 
 static void
+queue_that_cannot_be_set_up_says_why(void **state)
+{
+	struct vhu_port *port = create("setup");
+	struct vhu_rx_options rx = { .mempool = NULL };
+
+	(void)state;
+	assert_int_equal(vhu_rx_queue_setup(vhu_port_rx_queue(port, 0), NULL), -EINVAL);
+	assert_non_null(strstr(vhu_error_text(), "needs a queue and options"));
+	assert_int_equal(vhu_rx_queue_setup(vhu_port_rx_queue(port, 0), &rx), -EINVAL);
+	assert_non_null(strstr(vhu_error_text(), "vhu_rx_options.mempool"));
+	assert_int_equal(vhu_rx_queue_setup(vhu_port_tx_queue(port, 0), &rx), -EINVAL);
+	assert_non_null(strstr(vhu_error_text(), "transmits to the guest"));
+	rx.mempool = rte_pktmbuf_pool_create("tiny", 15, 0, 0, RTE_PKTMBUF_HEADROOM + 64,
+		SOCKET_ID_ANY);
+	assert_int_equal(vhu_rx_queue_setup(vhu_port_rx_queue(port, 0), &rx), -EINVAL);
+	assert_non_null(strstr(vhu_error_text(), "256 are needed"));
+	rte_mempool_free(rx.mempool);
+	assert_int_equal(vhu_rx_queue_wait_arm(vhu_port_tx_queue(port, 0)), -EINVAL);
+	assert_non_null(strstr(vhu_error_text(), "only receive queues wait"));
+	vhu_port_destroy(port);
+}
+
+static void
 information_of_a_fresh_port_is_what_was_asked_for(void **state)
 {
 	struct vhu_port_options options = make_options("fresh");
@@ -450,6 +473,7 @@ main(void)
 		cmocka_unit_test(name_is_taken_from_the_path),
 		cmocka_unit_test(queues_exist_for_each_pair_and_no_more),
 		cmocka_unit_test(queue_that_does_not_run_moves_nothing),
+		cmocka_unit_test(queue_that_cannot_be_set_up_says_why),
 		cmocka_unit_test(information_of_a_fresh_port_is_what_was_asked_for),
 		cmocka_unit_test(client_connects_as_soon_as_somebody_listens),
 		cmocka_unit_test(counters_begin_anew_after_a_reset),
