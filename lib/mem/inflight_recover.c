@@ -112,6 +112,9 @@ vhu_inflight_split_recover(struct vhu_inflight_split *area, uint16_t size, uint1
 	state->next_avail = (uint16_t)(state->next_used + state->count);
 }
 
+/* In free.next during recovery: the entry is in a chain. Indices have 15 bits. */
+#define TAKEN 0x8000u
+
 /* Where the used side of a packed ring stands, as two pairs tell. */
 struct positions {
 	uint16_t used;
@@ -187,8 +190,11 @@ write_packed(struct vhu_inflight_packed *area, uint16_t size, uint16_t capacity,
 
 	/* From the end: each entry names the one behind it. */
 	for (i = size; i-- > 0;) {
-		if (state->free.next[i] == UINT16_MAX)
+		if (state->free.next[i] & TAKEN) {
+			/* The links within a chain count when it is given back as a whole. */
+			state->free.next[i] &= (uint16_t)~TAKEN;
 			continue;
+		}
 		state->free.next[i] = head;
 		STORE(area->entries[i].next, head);
 		STORE(area->entries[i].inflight, 0);
@@ -209,15 +215,30 @@ write_packed(struct vhu_inflight_packed *area, uint16_t size, uint16_t capacity,
 	STORE(area->version, VERSION);
 }
 
+/* The first @p count entries of a chain that makes no sense are free. */
+static void
+leave_chain(struct vhu_inflight_state *state, uint16_t first, uint16_t count)
+{
+	uint16_t at = first, i;
+
+	for (i = 0; i < count; i++) {
+		uint16_t next = state->free.next[at] & (uint16_t)~TAKEN;
+
+		state->free.next[at] = 0;
+		at = next;
+	}
+}
+
 /*
- * Copy a chain that begins at entry @p first; its entries are marked in free.next as it goes.
- * @return false if it makes no sense.
+ * Copy a chain that begins at entry @p first; its entries are marked in free.next as it goes, with
+ * the links between them.
+ * @return false if it makes no sense; nothing is marked then.
  */
 static bool
 copy_chain(struct vhu_inflight_packed *area, uint16_t size, uint16_t first, uint32_t *copies,
 	struct vhu_inflight_state *state)
 {
-	uint16_t count = LOAD(area->entries[first].num), at = first, i;
+	uint16_t count = LOAD(area->entries[first].num), at = first, next, i;
 	struct vhu_inflight_chain *chain = &state->chains[state->count];
 	struct vhu_inflight_copy *copy = NULL;
 
@@ -237,15 +258,25 @@ copy_chain(struct vhu_inflight_packed *area, uint16_t size, uint16_t first, uint
 		copy->length = LOAD(entry->length);
 		copy->id = LOAD(entry->id);
 		copy->flags = LOAD(entry->flags);
-		state->free.next[at] = UINT16_MAX;
+		state->free.next[at] = TAKEN;
 		chain->place.last = at;
-		at = LOAD(entry->next);
-		if (i + 1 < count && (at >= size || state->free.next[at] == UINT16_MAX))
+		if (i + 1 == count)
+			break;
+		next = LOAD(entry->next);
+		if (next >= size || (state->free.next[next] & TAKEN)) {
+			leave_chain(state, first, i + 1);
 			return false;
+		}
+		state->free.next[at] = TAKEN | next;
+		at = next;
 	}
 	chain->id = copy->id;
+	if (chain->id >= size) {
+		leave_chain(state, first, count);
+		return false;
+	}
 	*copies += count;
-	return chain->id < size;
+	return true;
 }
 
 static void
@@ -256,8 +287,7 @@ collect_packed(struct vhu_inflight_packed *area, uint16_t size, struct vhu_infli
 	for (i = 0; i < size; i++)
 		state->free.next[i] = 0;
 	for (i = 0; i < size; i++) {
-		/* UINT16_MAX: in a chain already; no ring has that many descriptors. */
-		if (state->free.next[i] == UINT16_MAX || LOAD(area->entries[i].inflight) != 1)
+		if ((state->free.next[i] & TAKEN) || LOAD(area->entries[i].inflight) != 1)
 			continue;
 		if (!copy_chain(area, size, (uint16_t)i, &copies, state)) {
 			STORE(area->entries[i].inflight, 0);

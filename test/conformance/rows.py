@@ -206,8 +206,6 @@ WHY_NOT = {
     **_all("the libvhost-user API is not there yet",
            "F14", "F17", "F18", "N17", "G15", "H2", "H3", "H4", "H5", "H7", "H8", "U1",
            "Q2", "Q3", "Q4", "L9"),
-    **_all("inflight tracking: no test yet",
-           "I1", "I2", "I4", "I5", "I6", "I7", "I9", "I10", "I12", "I13", "HF4"),
     **_all("postcopy is not offered yet", "P1", "P2", "P3", "P4", "P5"),
     **_all("the IOMMU: no test yet", "B6"),
     **_all("the control queue is not offered yet", "HG11"),

@@ -6,6 +6,7 @@ The front-end does nothing with it but keep it. Here it is read, to see whether 
 what it has taken, and written, to be a hostile one.
 """
 
+import os
 import struct
 from collections import namedtuple
 
@@ -43,6 +44,7 @@ class InflightArea:
         self.packed = packed
         self.stride = stride(queue_size, packed)
         self.size = self.stride * queues if size is None else size
+        self.duplicate = None
         # Memory files need no page before their first byte, but an offset must be respected.
         self.region = Region(0, self.size, 0, offset if fd is not None else PAGE, fd)
 
@@ -54,7 +56,10 @@ class InflightArea:
         size, offset, got_queues, got_size = messages.INFLIGHT.unpack(reply.payload)[:4]
         assert (got_queues, got_size) == (queues, queue_size), "the area is for something else"
         assert len(reply.fds) == 1, f"{len(reply.fds)} descriptors came with the area"
-        return cls(queues, queue_size, packed, reply.fds[0], offset, size)
+        # The connection closes what it received; the area outlives it.
+        area = cls(queues, queue_size, packed, os.dup(reply.fds[0]), offset, size)
+        area.duplicate = area.fd
+        return area
 
     @property
     def message(self):
@@ -100,3 +105,5 @@ class InflightArea:
 
     def close(self):
         self.region.close()
+        if self.duplicate is not None:
+            os.close(self.duplicate)
