@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ctrl/connection.h"
+#include "ctrl/control_queue.h"
 #include "ctrl/events.h"
 #include "ctrl/state.h"
 
@@ -111,4 +112,5 @@ vhu_state_reset(void *owner)
 	struct vhu_port *port = owner;
 
 	set_mtu(port, port->options.mtu);
+	vhu_control_queue_reset(port);
 }

@@ -132,7 +132,7 @@ def test_script_of_the_pages_runs_and_has_the_options(script):
 def test_arguments_of_the_driver_are_those_of_its_manual():
     source = read("drivers", "net", "vhu", "vhu_args.c")
     table = source[source.index("argument_table[]"):]
-    keys = set(re.findall(r"^\t\{ \"([a-z-]+)\"", table[:table.index("};")], re.M))
+    keys = set(re.findall(r"^\t(?:\{ |OFFER\()\"([a-z-]+)\"", table[:table.index("};")], re.M))
     manual = read("doc", "guides", "pmd.rst")
     section = manual[manual.index("\nArguments\n"):manual.index("\nOffloads\n")]
     rows = re.findall(r"^   \* - (``.*)", section, re.M)
@@ -187,6 +187,7 @@ def test_program_of_the_readme_is_short_and_compiles(tmp_path):
 
 API_PAGE = """#include <stdio.h>
 #include <rte_mbuf.h>
+#include <vhu_control.h>
 #include <vhu_net.h>
 void page(struct rte_mempool *pool, struct rte_mbuf **packets, uint16_t received, uint16_t sent);
 void page(struct rte_mempool *pool, struct rte_mbuf **packets, uint16_t received, uint16_t sent)

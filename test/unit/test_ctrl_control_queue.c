@@ -440,6 +440,27 @@ driver_that_begins_anew_finds_a_card_after_reset(void **state)
 }
 
 static void
+reset_of_the_device_resets_the_card(void **state)
+{
+	(void)state;
+	/* Protocol features are settled before rings start: once more from the beginning. */
+	vhu_port_destroy(port);
+	munmap(memory, FRONT_END_MEMORY);
+	front_end_leave(&front_end);
+	create(state);
+	connect_with(ALL_FEATURES);
+	front_end_send_u64(&front_end, VHU_SET_PROTOCOL_FEATURES,
+		VHU_BIT(VHU_PROTOCOL_RESET_DEVICE));
+	control = 2 * PAIRS;
+	start(control);
+	assert_int_equal(RUN(0, 0, 0), OK);
+	assert_false(filter().promiscuous);
+	front_end_send(&front_end, VHU_RESET_DEVICE, NULL, 0, -1);
+	front_end_ask_u64(&front_end, VHU_GET_FEATURES);
+	assert_true(filter().promiscuous);
+}
+
+static void
 command_is_an_event(void **state)
 {
 	struct vhu_event events[64];
@@ -556,6 +577,7 @@ main(void)
 		TEST(command_without_room_for_its_status_is_given_back),
 		TEST(offloads_can_be_switched_off_and_on),
 		TEST(driver_that_begins_anew_finds_a_card_after_reset),
+		TEST(reset_of_the_device_resets_the_card),
 		TEST(command_is_an_event),
 		TEST(head_outside_the_table_breaks_the_ring_alone),
 		cmocka_unit_test(filter_passes_what_the_driver_wants),
