@@ -12,7 +12,7 @@
  * A run of chains that are one direct descriptor each, fit into one mbuf and lie in the extent used
  * last goes through two passes: the first is the ring format's (split_gather.h, packed_gather.h),
  * the second copies and is here. A chain of any other kind ends the run and is taken by
- * vhu_slow_receive(), so order is kept. Included by body.c only.
+ * vhu_slow_receive() with its like behind it, so order is kept. Included by body.c only.
  */
 
 #include <rte_mempool.h>
@@ -111,19 +111,22 @@ receive_give(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	return g->head[n - 1];
 }
 
-/* The same for a chain that the slow path has taken. */
+/* The same for chains that the slow path has taken. */
 VHU_SPECIALISED uint16_t
-receive_give_chain(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
-	const struct vhu_chain *chain, const struct vhu_kind kind)
+receive_give_chains(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	const struct vhu_chain *chains, unsigned int n, const struct vhu_kind kind)
 {
+	unsigned int i;
+
 	if (!kind.in_order)
-		vhu_used_write(ring, snapshot, chain, NULL, 1);
-	else if (kind.packed)
-		vhu_packed_advance(&ring->next_used, &ring->used_wrap, chain->slots,
-			snapshot->size);
+		vhu_used_write(ring, snapshot, chains, NULL, n);
+	else if (!kind.packed)
+		ring->next_used += n;
 	else
-		ring->next_used++;
-	return chain->id;
+		for (i = 0; i < n; i++)
+			vhu_packed_advance(&ring->next_used, &ring->used_wrap, chains[i].slots,
+				snapshot->size);
+	return chains[n - 1].id;
 }
 
 /*
@@ -160,6 +163,7 @@ receive_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	struct vhu_queue *queue = vhu_queue_of(ring);
 	const struct vhu_walk old = vhu_used_position(ring);
 	unsigned int waiting, done = 0, got = 0;
+	struct vhu_slow_received slow;
 	struct vhu_gathered g;
 	uint64_t bytes = 0;
 	uint16_t last = 0;
@@ -176,8 +180,6 @@ receive_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	vhu_hint_check(&snapshot->space, &ring->hint);
 	while (done < waiting) {
 		unsigned int n, run = waiting - done < VHU_RUN ? waiting - done : VHU_RUN;
-		struct vhu_chain chain;
-		enum vhu_slow slow;
 
 		if (kind.packed) {
 			run = packed_run(ring, snapshot, run);
@@ -200,13 +202,15 @@ receive_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 			continue;
 		if (kind.packed && !packed_waits(ring, snapshot))
 			break;
-		slow = vhu_slow_receive(queue, snapshot, &packets[got], &chain);
-		if (slow == VHU_SLOW_STOP)
+		vhu_slow_receive(queue, snapshot, &packets[got], waiting - done, &slow);
+		if (slow.count == 0)
 			break;
-		last = receive_give_chain(ring, snapshot, &chain, kind);
-		done++;
-		if (slow == VHU_SLOW_DONE)
-			bytes += packets[got++]->pkt_len;
+		last = receive_give_chains(ring, snapshot, slow.chains, slow.count, kind);
+		done += slow.count;
+		got += slow.packets;
+		bytes += slow.bytes;
+		if (__builtin_expect(vhu_ring_is_broken(ring), 0))
+			break;
 	}
 	if (done != 0) {
 		if (kind.in_order)

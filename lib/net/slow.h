@@ -7,7 +7,7 @@
 
 /**
  * @file
- * One packet at a time: everything that the bursts' common case leaves out.
+ * Everything that the bursts' common case leaves out.
  *
  * Chains and indirect tables, buffers that cross regions, frames over several guest buffers or
  * several mbufs, tags to insert. The bursts call these between runs of the common case, so order
@@ -27,13 +27,24 @@ enum vhu_slow {
 	VHU_SLOW_STOP,
 };
 
+/** Most chains that vhu_slow_receive() takes at once. */
+#define VHU_SLOW_RUN 16
+
+/** What vhu_slow_receive() did. */
+struct vhu_slow_received {
+	struct vhu_chain chains[VHU_SLOW_RUN]; /**< taken; to be given back by the caller */
+	unsigned int count;                    /**< of chains; 0: stop */
+	unsigned int packets;
+	uint64_t bytes;
+};
+
 /**
- * Receive the next chain. It is taken when done or dropped; giving it back is left to the caller.
- * @param packet  receives the mbuf when DONE.
- * @param chain  receives what was taken when done or dropped.
+ * Receive the next chain and those behind it that are not of the common kind either.
+ * @param most  chains, not 0.
+ * @param packets  receives the frames of chains that were not dropped.
  */
-enum vhu_slow vhu_slow_receive(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
-	struct rte_mbuf **packet, struct vhu_chain *chain);
+void vhu_slow_receive(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, unsigned int most, struct vhu_slow_received *received);
 
 /**
  * Transmit one packet: takes the buffers it needs, notes them in the dirty log, gives them back.

@@ -13,6 +13,8 @@
 
 /* Most guest buffers that one frame may be spread over. */
 #define BUFFERS_MAX 1024
+/* Segments of a buffer whose first lines are prefetched. */
+#define PREFETCHED 4
 /* Where a tag goes: behind the two addresses. */
 #define TAG_OFFSET (2 * RTE_ETHER_ADDR_LEN)
 
@@ -34,6 +36,18 @@ drop(struct vhu_queue *queue, struct rte_mbuf *packet, enum vhu_drop reason)
 	vhu_count(&queue->ring.counters.drops[reason], 1);
 	rte_pktmbuf_free(packet);
 	return VHU_SLOW_DROPPED;
+}
+
+/* Ask for the first lines of a buffer, for writing: they arrive while others are looked at. */
+static void
+prefetch_buffer(const struct iovec *segments, uint16_t count)
+{
+	uint16_t i;
+
+	for (i = 0; i < count && i < PREFETCHED; i++) {
+		__builtin_prefetch(segments[i].iov_base, 1);
+		__builtin_prefetch((const uint8_t *)segments[i].iov_base + 64, 1);
+	}
 }
 
 /*
@@ -67,6 +81,7 @@ reserve(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uint64_t siz
 		/* The header may not be spread over buffers. */
 		if (r->count == 0 && chain->writable_size < snapshot->header_size)
 			return VHU_SLOW_DROPPED;
+		prefetch_buffer(&r->segments[r->segment_count], chain->writable);
 		r->segment_count += chain->writable;
 		r->slots += chain->slots;
 		r->count++;
