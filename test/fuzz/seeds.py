@@ -80,6 +80,7 @@ def decode_seeds():
 STEP_MESSAGE, STEP_WRITE, STEP_BURST, STEP_ENTER, STEP_LEAVE = 0, 3, 4, 5, 6
 STEP_PROGRESS, STEP_RECONNECT, STEP_LOOK = 7, 8, 9
 MEMORY, MEMORY_TOO, EVENT, FULL_EVENT, BROKEN_PIPE, READ_ONLY = 0, 1, 3, 5, 6, 10
+CHANNEL, SAVE, LOAD = 12, 13, 14
 NO_MEMORY, BARE, HASTY = 0x20, 0x40, 0x80
 RIGHT_SIZE, RIGHT_DESCRIPTORS = b"\0", 15
 
@@ -92,6 +93,8 @@ FEATURES = VERSION_1 | PROTOCOL_FEATURES
 EVERYTHING = FEATURES | EVENT_IDX | INDIRECT
 MQ, REPLY_ACK, MTU, CONFIG, RESET = 1 << 0, 1 << 3, 1 << 4, 1 << 9, 1 << 13
 SLOTS, STATUS = 1 << 15, 1 << 16
+BACKEND_REQ, SEND_FD, IN_BAND = 1 << 5, 1 << 10, 1 << 14
+OBJECT, DEVICE_STATE, SHMEM = 1 << 18, 1 << 19, 1 << 22
 
 
 def message(request, payload=None, kinds=None):
@@ -207,6 +210,25 @@ def session_seeds():
     yield b"\x01" + ready + 70 * message(33)
     yield b"\x01" + negotiate() + add(one) + add(region(0x8000, 1)) + add(region(1 << 40, USER + 1))
     yield b"\x01" + ready + write(0x1000, struct.pack("<HHH", 0, 1, RING_SIZE)) + burst(0, 2)
+    channel = message(21, kinds=[CHANNEL])
+    in_band = negotiate(protocol=REPLY_ACK | BACKEND_REQ | SEND_FD | IN_BAND) + table(one)
+    quiet = message(8, STATE.pack(0, RING_SIZE)) + addresses(0) + message(18, STATE.pack(0, 1))
+    yield b"\x01" + in_band + channel + quiet + message(35) + offer(0, readable) + \
+        burst(0, 2) + progress + stop + progress
+    yield b"\x01" + in_band + quiet + message(35) + offer(0, readable, index=300) + burst(0, 2) + \
+        look + channel + progress + channel + look + again
+    yield b"\x01" + in_band + channel + start(0) + message(35) + \
+        message(13, U64.pack(0x100), []) + burst(0, 2) + progress + stop
+    yield b"\x11" + ready + offer(0, readable) + burst(0, 2) + progress + stop
+    state = negotiate(protocol=REPLY_ACK | DEVICE_STATE)
+    save, load = message(42, kinds=[SAVE]), message(42, STATE.pack(1, 0), [LOAD])
+    yield b"\x01" + state + save + progress + message(43) + look
+    yield b"\x01" + state + load + progress + message(43) + save + load + again
+    yield b"\x01" + state + load + message(43) + table(one) + start(0) + save + load + look
+    shared = negotiate(protocol=REPLY_ACK | BACKEND_REQ | SEND_FD | OBJECT | SHMEM | CONFIG)
+    yield b"\x01" + shared + channel + message(41) + message(41, bytes([1] * 16)) + message(44) + \
+        message(25) + message(25, struct.pack("<III8x", 250, 8, 1)) + message(33)
+    yield b"\x01" + negotiate(protocol=IN_BAND)
     for request in REQUESTS:
         yield b"\x01" + ready + message(request) + look
 

@@ -11,6 +11,7 @@
 
 #include "fuzz.h"
 #include "session.h"
+#include "sock/loop.h"
 
 /* Bytes of guest memory in each file. */
 static const off_t file_sizes[SESSION_FILES] = { 65536, 65536, 8192 };
@@ -18,7 +19,7 @@ static const off_t file_sizes[SESSION_FILES] = { 65536, 65536, 8192 };
 #define CONFIG_SIZE 64
 /* Rounds in which everything under way must come to its end. */
 #define ROUNDS_MAX 100
-#define KINDS 12
+#define KINDS 15
 
 static unsigned int
 open_descriptors(void)
@@ -124,6 +125,13 @@ session_descriptor(struct session *session, uint8_t kind)
 		break;
 	case 11:
 		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+		break;
+	case 12: /* for SET_BACKEND_REQ_FD */
+		fd = peer_channel(&session->peer);
+		break;
+	case 13: /* for SET_DEVICE_STATE_FD */
+	case 14:
+		fd = peer_pipe(&session->peer, kind == 14);
 		break;
 	default:
 		fd = fcntl(session->files[kind], F_DUPFD_CLOEXEC, 0);
@@ -279,6 +287,60 @@ on_set_mtu(void *owner, uint64_t mtu)
 	return mtu < 68 || mtu > UINT16_MAX ? -EINVAL : 0;
 }
 
+static int
+on_set_config(void *owner, uint32_t offset, const void *data, uint32_t size, bool migration)
+{
+	(void)owner;
+	FUZZ_REQUIRE(offset <= VHU_CONFIG_SPACE_SIZE && size <= VHU_CONFIG_SPACE_SIZE - offset);
+	(void)((const volatile uint8_t *)data)[size > 0 ? size - 1 : 0];
+	return migration ? 0 : -EPERM;
+}
+
+static int
+on_announce(void *owner, uint64_t address)
+{
+	(void)owner;
+	FUZZ_REQUIRE(address != 0 && !(address & 1));
+	return 0;
+}
+
+static int
+on_save_state(void *owner, uint8_t **bytes, size_t *size)
+{
+	struct session *session = owner;
+
+	*size = session->sent % 4 == 3 ? 1 << 17 : session->sent % 4;
+	*bytes = calloc(1, *size + 1);
+	return *bytes != NULL ? 0 : -ENOMEM;
+}
+
+static int
+on_load_state(void *owner, const uint8_t *bytes, size_t size)
+{
+	uint16_t ring;
+
+	for (ring = 0; ring < ((struct session *)owner)->ring_count; ring++)
+		FUZZ_REQUIRE(!((struct session *)owner)->told[ring].started);
+	(void)((const volatile uint8_t *)bytes)[size > 0 ? size - 1 : 0];
+	return size == 5 ? 0 : -EINVAL;
+}
+
+static int
+on_get_shared_object(void *owner, const uint8_t *uuid)
+{
+	struct session *session = owner;
+
+	return uuid[0] == 0 ? fcntl(session->files[0], F_DUPFD_CLOEXEC, 0) : -ENOENT;
+}
+
+static int
+on_gpu_socket(void *owner, int fd)
+{
+	(void)owner;
+	close(fd);
+	return 0;
+}
+
 /* ---- Lcores ---- */
 
 /* Whatever the snapshot points to must be there: touch it. */
@@ -318,7 +380,8 @@ burst_chains(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	FUZZ_REQUIRE(snapshot->space.map != NULL && snapshot->size != 0);
 	FUZZ_REQUIRE(snapshot->format == VHU_PACKED ||
 		(snapshot->size & (snapshot->size - 1)) == 0);
-	FUZZ_REQUIRE(snapshot->call_fd == -1 || is_open(snapshot->call_fd));
+	FUZZ_REQUIRE(snapshot->call_fd == -1 || snapshot->call_fd == VHU_CALL_BY_CONTROL ||
+		is_open(snapshot->call_fd));
 	if (vhu_ring_is_broken(ring))
 		return 0;
 	vhu_hint_check(&snapshot->space, &ring->hint);
@@ -431,6 +494,9 @@ session_progress(struct session *session)
 		jobs->done(jobs);
 	}
 	vhu_grace_step(&session->domain);
+	vhu_device_check_calls(session->device);
+	vhu_loop_step(session->loop, 0);
+	peer_progress(&session->peer);
 }
 
 /* ---- Guest ---- */
@@ -456,6 +522,9 @@ settle(struct session *session)
 		session_progress(session);
 		if (round > 1)
 			leave_all(session);
+		/* CHECK_DEVICE_STATE waits for the other end of the pipe, however long. */
+		if (round > 5)
+			peer_leave(&session->peer);
 	}
 	FUZZ_REQUIRE(!vhu_device_busy(session->device));
 	FUZZ_REQUIRE(!session->receiving || !session->connected);
@@ -589,6 +658,12 @@ static const struct vhu_device_ops operations = {
 	.kick_changed = on_kick_changed,
 	.get_config = on_get_config,
 	.set_mtu = on_set_mtu,
+	.set_config = on_set_config,
+	.announce = on_announce,
+	.save_state = on_save_state,
+	.load_state = on_load_state,
+	.get_shared_object = on_get_shared_object,
+	.gpu_socket = on_gpu_socket,
 };
 
 static void
@@ -601,6 +676,13 @@ create_files(struct session *session)
 		FUZZ_REQUIRE(session->files[i] >= 0);
 		FUZZ_REQUIRE(ftruncate(session->files[i], file_sizes[i]) == 0);
 	}
+}
+
+static void
+end_surroundings(struct session *session)
+{
+	peer_leave(&session->peer);
+	vhu_loop_free(session->loop);
 }
 
 static void
@@ -618,6 +700,8 @@ require_nothing_left(struct session *session)
 	FUZZ_REQUIRE(open_descriptors() == session->open_before);
 }
 
+static const uint64_t shmem_sizes[2] = { 0x10000, 0 };
+
 static struct vhu_device *
 create_device(struct session *session)
 {
@@ -634,6 +718,11 @@ create_device(struct session *session)
 		.rings = session->ring_pointers,
 		.executor = &session->executor,
 		.domain = &session->domain,
+		.loop = session->loop,
+		.shmem_sizes = shmem_sizes,
+		.shmem_count = session->options.bare ? 0 : 2,
+		.host_notifiers = true,
+		.call_handover = session->options.no_body,
 		.populate = session->options.populate,
 	});
 }
@@ -650,6 +739,9 @@ session_begin(struct session *session, const struct session_options *options)
 	session->executor.submit = options->late_work ? submit_later : submit_now;
 	vhu_grace_domain_init(&session->domain);
 	create_files(session);
+	peer_init(&session->peer);
+	session->loop = vhu_loop_new();
+	FUZZ_REQUIRE(session->loop != NULL);
 	for (i = 0; i < session->ring_count; i++) {
 		vhu_ring_init(&session->rings[i]);
 		session->ring_pointers[i] = &session->rings[i];
@@ -659,6 +751,7 @@ session_begin(struct session *session, const struct session_options *options)
 	session->device = create_device(session);
 	if (session->device == NULL) {
 		FUZZ_REQUIRE(options->failing_allocation != 0 && failing_allocation == 0);
+		end_surroundings(session);
 		require_nothing_left(session);
 		return false;
 	}
@@ -673,5 +766,6 @@ session_end(struct session *session)
 	session_disconnect(session);
 	session_look(session);
 	vhu_device_free(session->device);
+	end_surroundings(session);
 	require_nothing_left(session);
 }

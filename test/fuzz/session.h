@@ -21,6 +21,7 @@
 
 #include "dev/device.h"
 #include "obs/log.h"
+#include "peer.h"
 #include "ring/chain.h"
 
 #define SESSION_RINGS 8
@@ -55,6 +56,8 @@ struct session {
 	struct vhu_executor executor;
 	struct vhu_job *jobs;      /**< waiting, oldest first */
 	struct vhu_grace_domain domain;
+	struct vhu_loop *loop;
+	struct peer peer;
 	int files[SESSION_FILES];  /**< guest memory */
 	unsigned int open_before;  /**< descriptors open before the session */
 	bool connected;
