@@ -83,8 +83,12 @@ queue_set_started(VuDev *vu, int index, bool started)
 {
 	struct blk_device *device = device_of(vu);
 
-	if (index < device->options.queues)
-		blk_queue_run(&device->queues[index], started);
+	if (index >= device->options.queues)
+		return;
+	/* The queue is polled: kicks would only cost the guest its time. */
+	if (started)
+		vu_queue_set_notification(vu, vu_get_queue(vu, index), 0);
+	blk_queue_run(&device->queues[index], started);
 }
 
 static const VuDevIface iface = {
