@@ -23,6 +23,8 @@
 /* No stretch takes so long by itself: the scheduler had the core, so it counts for nobody. */
 #define INTERRUPTION_US 1000
 #define FRONT_BURST 64
+/* Longest wait for the last frames of a check slice. */
+#define SETTLE_SECONDS 5
 /* Drivers with vector code refill this many at once. */
 #define FIXED_BURST 64
 
@@ -367,7 +369,7 @@ run_front(struct perf_slice *slice, uint64_t end)
 static void
 settle(struct perf_slice *slice)
 {
-	uint64_t end = rte_rdtsc() + rte_get_tsc_hz() / 20;
+	uint64_t end = rte_rdtsc() + SETTLE_SECONDS * rte_get_tsc_hz();
 	struct perf_port *port = slice->port;
 
 	while (rte_rdtsc() < end && slice->row->work != PERF_TRANSMIT) {
