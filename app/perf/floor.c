@@ -16,18 +16,26 @@
 #include <rte_common.h>
 #include <rte_cycles.h>
 #include <rte_malloc.h>
-#include <rte_memcpy.h>
 #include <rte_prefetch.h>
 
 #include "perf.h"
 
 #define SLOT_HEADER 12
 #define MASK (PERF_RING - 1)
-#define PRIVATE_STRIDE 9408
+#define LINE 64u
+/* An odd number of lines, as mbufs have. */
+#define PRIVATE_STRIDE (147 * LINE)
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define CLONES
+#endif
 
 struct direction {
 	uint8_t *slots;
 	uint64_t stride;
+	uint32_t lines;         /* that a slot uses */
 	/* Each index in a line of its own: written by one side, read by the other. */
 	uint32_t *produced;
 	uint32_t *consumed;
@@ -54,11 +62,12 @@ static int
 create_direction(struct direction *direction, struct front_memory *memory,
 	const struct perf_row *row)
 {
-	uint64_t lines = (SLOT_HEADER + perf_longest(row) + 63) / 64;
+	uint64_t lines = (SLOT_HEADER + perf_longest(row) + LINE - 1) / LINE;
 	uint8_t *indices = front_memory_take(memory, 0, 256, 128);
 
 	memset(direction, 0, sizeof(*direction));
-	direction->stride = (lines | 1) * 64;
+	direction->lines = (uint32_t)lines;
+	direction->stride = (lines | 1) * LINE;
 	direction->slots = front_memory_take(memory, 0, PERF_RING * direction->stride, 64);
 	if (indices == NULL || direction->slots == NULL)
 		return -1;
@@ -145,26 +154,44 @@ length_in(const uint8_t *slot)
 	return length;
 }
 
+/*
+ * Whole lines, with the widest registers there are: what it was compiled for must not raise
+ * the floor. Slots and private buffers end at a line.
+ */
+CLONES static void
+copy(uint8_t *to, const uint8_t *from, uint32_t size)
+{
+	uint32_t at;
+
+	for (at = 0; at < size; at += LINE)
+		memcpy(to + at, from + at, LINE);
+}
+
+/* Lines of a burst that are asked for before the first is used; of a long frame only some. */
+static inline uint32_t
+lines_ahead(const struct direction *direction)
+{
+	return (uint32_t)RTE_MIN(direction->lines, 4u);
+}
+
 /* The back-end's receive: no mbufs, so the array is not used. */
 static uint16_t
 receive(struct perf_port *port, struct rte_mbuf **packets, uint16_t count)
 {
 	struct floor *floor = port->floor;
 	struct direction *from = &floor->to_back;
-	uint32_t there = filled(from, count), i, line;
+	uint32_t there = filled(from, count), ahead = lines_ahead(from), i, line;
 
 	(void)packets;
 	if (there == 0)
 		return 0;
-	/* All misses of the burst at once; of a long frame its first lines only. */
 	for (i = 0; i < there; i++)
-		for (line = 0; line < RTE_MIN(from->stride, 256u); line += 64)
-			rte_prefetch0(slot_of(from, from->consumer.at + i) + line);
+		for (line = 0; line < ahead; line++)
+			rte_prefetch0(slot_of(from, from->consumer.at + i) + line * LINE);
 	for (i = 0; i < there; i++) {
 		const uint8_t *slot = slot_of(from, from->consumer.at + i);
 
-		rte_memcpy(floor->private + i * PRIVATE_STRIDE, slot,
-			SLOT_HEADER + length_in(slot));
+		copy(floor->private + i * PRIVATE_STRIDE, slot, SLOT_HEADER + length_in(slot));
 	}
 	release(from, there);
 	return (uint16_t)there;
@@ -175,19 +202,19 @@ transmit(struct perf_port *port, struct rte_mbuf **packets, uint16_t count)
 {
 	struct floor *floor = port->floor;
 	struct direction *to = &floor->to_guest;
-	uint32_t there = empty(to, count), i, line;
+	uint32_t there = empty(to, count), ahead = lines_ahead(to), i, line;
 	bool generate = floor->row->work == PERF_TRANSMIT;
 
 	(void)packets;
 	for (i = 0; i < there; i++)
-		for (line = 0; line < RTE_MIN(to->stride, 256u); line += 64)
-			__builtin_prefetch(slot_of(to, to->producer.at + i) + line, 1);
+		for (line = 0; line < ahead; line++)
+			front_prefetch_write(slot_of(to, to->producer.at + i) + line * LINE);
 	for (i = 0; i < there; i++) {
 		uint8_t *private = floor->private + i * PRIVATE_STRIDE;
 		uint32_t length = generate ? perf_length(floor->row, i) : length_in(private);
 
 		memcpy(private, &length, sizeof(length));
-		rte_memcpy(slot_of(to, to->producer.at + i), private, SLOT_HEADER + length);
+		copy(slot_of(to, to->producer.at + i), private, SLOT_HEADER + length);
 	}
 	if (there > 0)
 		publish(to, there);
@@ -224,6 +251,8 @@ guest_sends(struct floor *floor, struct perf_slice *slice, uint64_t most)
 	struct direction *to = &floor->to_back;
 	uint32_t there = empty(to, (uint32_t)RTE_MIN(most, 64u)), i;
 
+	for (i = 0; i < there; i++)
+		front_prefetch_write(slot_of(to, to->producer.at + i));
 	for (i = 0; i < there; i++) {
 		uint8_t *slot = slot_of(to, to->producer.at + i);
 		struct front_frame frame = { .data = slot + SLOT_HEADER,

@@ -85,19 +85,15 @@ slice_of(struct perf_bench *bench, unsigned int kind, unsigned int milliseconds)
 	};
 }
 
-/*
- * Idle ports and the window of a starved driver are what such rows are about, so there all time
- * counts; elsewhere the time of calls that found nothing is nobody's.
- */
+/* The time of calls that found nothing is nobody's; that of idle ports beside a busy one is not. */
 static struct perf_sample
 sample_of(const struct perf_slice *slice)
 {
 	const struct perf_count *back = &slice->back;
 	double packets = back->packets ? (double)back->packets : NAN;
-	uint64_t cycles = slice->row->idle > 0 ? back->cycles : back->busy_cycles;
 
 	return (struct perf_sample){
-		.cycles = (double)cycles / packets,
+		.cycles = (double)back->busy_cycles / packets,
 		.mpps = (double)back->packets * (double)rte_get_tsc_hz() / (double)back->cycles /
 			1e6,
 		.burst = back->calls ? packets / (double)back->calls : 0,

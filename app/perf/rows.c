@@ -133,7 +133,8 @@ add_starved(const struct path *path)
 static void
 add_idle(const struct path *path, bool all)
 {
-	static const uint16_t idle[] = { 8, 64, 1, 512 };
+	/* rte_vhost polls at most 1024 descriptors, two a port: 512 more are too many for it. */
+	static const uint16_t idle[] = { 8, 64, 1, 480, 512 };
 	char extra[32];
 
 	for (unsigned int i = 0; i < (all ? RTE_DIM(idle) : 2); i++) {

@@ -197,6 +197,8 @@ front_take(struct front_ring *ring, struct front_frame *frames, uint32_t count)
 		frames[i].slot = slot;
 		frames[i].data = ring->slot[slot].data;
 		frames[i].buffers = 1;
+		/* All headers of the burst at once; posting writes them. */
+		front_prefetch_write(front_header(ring, slot));
 	}
 	ring->free_head += count;
 	return count;
