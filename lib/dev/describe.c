@@ -30,6 +30,7 @@ vhu_device_describe(const struct vhu_device *device, struct vhu_port_info *info)
 	if (info->iommu && device->iotlb != NULL)
 		info->iotlb_entries = vhu_iotlb_count(device->iotlb);
 	info->iotlb_misses = device->misses;
+	info->postcopy = device->postcopy;
 	info->memory_regions = map->count;
 	info->memory_bytes = 0;
 	for (i = 0; i < map->count; i++)

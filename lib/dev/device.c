@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "dev/device_private.h"
+#include "mem/postcopy.h"
 
 /* What is of no use without a channel to the front-end. */
 #define NEEDS_CHANNEL (VHU_BIT(VHU_PROTOCOL_BACKEND_REQ) | \
@@ -29,7 +30,8 @@ vhu_device_virtio_features(void)
 uint64_t
 vhu_device_protocol_features(void)
 {
-	return VHU_BIT(VHU_PROTOCOL_MQ) | VHU_BIT(VHU_PROTOCOL_REPLY_ACK) |
+	return (vhu_postcopy_works() ? VHU_BIT(VHU_PROTOCOL_PAGEFAULT) : 0) |
+		VHU_BIT(VHU_PROTOCOL_MQ) | VHU_BIT(VHU_PROTOCOL_REPLY_ACK) |
 		VHU_BIT(VHU_PROTOCOL_NET_MTU) | VHU_BIT(VHU_PROTOCOL_RARP) |
 		VHU_BIT(VHU_PROTOCOL_CONFIG) |
 		VHU_BIT(VHU_PROTOCOL_RESET_DEVICE) | VHU_BIT(VHU_PROTOCOL_CONFIGURE_MEM_SLOTS) |
@@ -120,6 +122,7 @@ vhu_device_new(const struct vhu_device_config *config)
 	}
 	device->map = device->empty;
 	device->log_fd = -1;
+	device->userfaultfd = -1;
 	vhu_map_hold(device->empty);
 	init_rings(device);
 	return device;
@@ -213,6 +216,8 @@ vhu_device_leave(struct vhu_device *device)
 	struct vhu_bin *bin = vhu_bin_own(device);
 
 	vhu_rings_park(device, bin);
+	/* Bursts that wait for a page would never end otherwise. */
+	vhu_postcopy_forget(device);
 	bin->map = device->map;
 	bin->log = device->log;
 	device->log = NULL;

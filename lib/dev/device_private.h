@@ -145,6 +145,10 @@ struct vhu_device {
 	struct vhu_iotlb *iotlb;
 	struct vhu_ask asks[VHU_ASKS];
 	uint64_t misses;                 /**< translations asked for in this connection */
+	enum vhu_postcopy postcopy;
+	int userfaultfd;                 /**< from ADVISE to END; owned, -1: none */
+	/** mapped while listening, closed until the front-end says go; one reference, or NULL */
+	struct vhu_map *coming;
 	struct vhu_device_ring *rings;   /**< config.ring_count */
 	struct vhu_reader **readers;     /**< of all rings */
 	struct vhu_busy_reader *busy;    /**< as many: room for the grace period of the bin */
@@ -333,6 +337,14 @@ vhu_handler vhu_on_get_inflight_fd, vhu_on_set_inflight_fd;
 /* on_memory.c */
 vhu_handler vhu_on_set_mem_table, vhu_on_get_max_mem_slots, vhu_on_add_mem_reg,
 	vhu_on_rem_mem_reg;
+/** Make a map the device's; takes over its reference. What it replaces goes into the bin. */
+struct vhu_verdict vhu_memory_switch(struct vhu_device *device, struct vhu_map *map,
+	struct vhu_bin *bin);
+/**
+ * After a switch: answer when everything that still held the old map is gone, what earlier messages
+ * left to the background included: after the acknowledgement the front-end may reuse the memory.
+ */
+void vhu_memory_settle(struct vhu_device *device, struct vhu_bin *bin);
 /* on_ring.c */
 vhu_handler vhu_on_set_vring_num, vhu_on_set_vring_addr, vhu_on_set_vring_base,
 	vhu_on_set_vring_kick, vhu_on_vring_kick, vhu_on_set_vring_call, vhu_on_set_vring_err;
@@ -365,6 +377,22 @@ void *vhu_iotlb_area(const struct vhu_iotlb *iotlb, const struct vhu_map *map,
 bool vhu_ring_is_unmapped(const struct vhu_device *device, const struct vhu_device_ring *ring);
 /** Let unmapped rings go on whose translations are complete, and ask for the others. */
 void vhu_rings_remap(struct vhu_device *device);
+/* on_postcopy.c */
+vhu_handler vhu_on_postcopy_advise, vhu_on_postcopy_listen, vhu_on_postcopy_end;
+/** Forget memory that was to come, and let go whoever waits for a page. */
+void vhu_postcopy_forget(struct vhu_device *device);
+/**
+ * Keep memory that was mapped closed, or what went wrong with it, and settle the message with our
+ * addresses. Takes over the map.
+ */
+void vhu_memory_coming(struct vhu_device *device, struct vhu_map *map,
+	struct vhu_verdict verdict);
+/** Prepare the answer to the memory message at hand: itself, with our addresses. */
+void vhu_memory_reply(struct vhu_device *device, const struct vhu_map *map);
+/** The end of the hand-shake: open what was kept and make it the device's. */
+struct vhu_verdict vhu_memory_open(struct vhu_device *device, const struct vhu_message *m);
+/** Is this message the end of the hand-shake? */
+bool vhu_postcopy_is_go(const struct vhu_device *device, const struct vhu_message *m);
 /* on_config.c */
 vhu_handler vhu_on_get_config, vhu_on_set_config, vhu_on_net_set_mtu, vhu_on_send_rarp;
 

@@ -21,6 +21,9 @@ static vhu_handler *const handlers[VHU_REQUESTS] = {
 	[VHU_SET_LOG_BASE] = vhu_on_set_log_base,
 	[VHU_SET_LOG_FD] = vhu_on_set_log_fd,
 	[VHU_IOTLB_MSG] = vhu_on_iotlb_msg,
+	[VHU_POSTCOPY_ADVISE] = vhu_on_postcopy_advise,
+	[VHU_POSTCOPY_LISTEN] = vhu_on_postcopy_listen,
+	[VHU_POSTCOPY_END] = vhu_on_postcopy_end,
 	[VHU_SET_VRING_NUM] = vhu_on_set_vring_num,
 	[VHU_SET_VRING_ADDR] = vhu_on_set_vring_addr,
 	[VHU_SET_VRING_BASE] = vhu_on_set_vring_base,
@@ -69,6 +72,7 @@ gates_of(const struct vhu_device *device)
 		.features = features,
 		.protocol_features = device->protocol,
 		.ring_count = device->config.ring_count,
+		.listening = device->postcopy == VHU_POSTCOPY_LISTENING,
 	};
 }
 
@@ -114,7 +118,7 @@ conclude(struct vhu_device *device, struct vhu_verdict verdict)
 		return;
 	if (verdict.severity != VHU_ACCEPT)
 		vhu_reply_failure(&device->reply, m, &gates);
-	else if (vhu_reply_kind(m->request, &gates) == VHU_REPLY_ACK)
+	else if (vhu_reply_kind(m, &gates) == VHU_REPLY_ACK)
 		vhu_reply_u64(&device->reply, 0);
 	ops->send(device->config.owner, &device->reply);
 }

@@ -14,6 +14,7 @@ struct map_job {
 	struct vhu_job job;
 	struct vhu_device *device;
 	bool populate;
+	bool closed;               /* postcopy: until the front-end serves faults */
 	unsigned int count;
 	unsigned int failed;       /* run(): which one could not be mapped */
 	struct vhu_region *regions[VHU_MEM_TABLE_REGIONS];
@@ -29,7 +30,8 @@ run_map(struct vhu_job *job)
 	for (i = 0; i < map->count && job->result == 0; i++) {
 		if (map->regions[i]->fd < 0)
 			continue; /* mapped already: kept from the old table */
-		job->result = vhu_region_map(map->regions[i], map->populate);
+		job->result = map->closed ? vhu_region_map_closed(map->regions[i]) :
+			vhu_region_map(map->regions[i], map->populate);
 		map->failed = i;
 	}
 }
@@ -45,6 +47,7 @@ map_job_new(struct vhu_device *device, void (*done)(struct vhu_job *job))
 	map->job.done = done;
 	map->device = device;
 	map->populate = device->config.populate;
+	map->closed = device->postcopy == VHU_POSTCOPY_LISTENING;
 	return map;
 }
 
@@ -69,9 +72,8 @@ map_job_verdict(const struct map_job *map)
 	return vhu_accept();
 }
 
-/* Make a map the device's. What it replaces goes into the bin. */
-static struct vhu_verdict
-switch_map(struct vhu_device *device, struct vhu_map *map, struct vhu_bin *bin)
+struct vhu_verdict
+vhu_memory_switch(struct vhu_device *device, struct vhu_map *map, struct vhu_bin *bin)
 {
 	struct vhu_verdict verdict = vhu_rings_build(device, map, false);
 
@@ -107,12 +109,8 @@ memory_settled(struct vhu_device *device)
 	vhu_device_settle(device, vhu_accept());
 }
 
-/*
- * Answer when everything that still held the old map is gone, what earlier messages left to the
- * background included: after the acknowledgement the front-end may reuse the memory.
- */
-static void
-retire_and_settle(struct vhu_device *device, struct vhu_bin *bin)
+void
+vhu_memory_settle(struct vhu_device *device, struct vhu_bin *bin)
 {
 	vhu_device_pending_up(device);
 	device->when_idle = memory_settled;
@@ -131,11 +129,16 @@ done_table(struct vhu_job *job)
 
 	if (verdict.severity == VHU_ACCEPT)
 		map = vhu_map_of(table->regions, table->count, &verdict);
+	if (table->closed) {
+		map_job_free(table);
+		vhu_memory_coming(device, map, verdict);
+		return;
+	}
 	map_job_free(table);
 	if (verdict.severity == VHU_ACCEPT)
-		verdict = switch_map(device, map, bin);
+		verdict = vhu_memory_switch(device, map, bin);
 	if (verdict.severity == VHU_ACCEPT)
-		retire_and_settle(device, bin);
+		vhu_memory_settle(device, bin);
 	else
 		vhu_device_settle(device, verdict);
 }
@@ -172,11 +175,14 @@ try_map(struct vhu_region *const *regions, unsigned int count)
 struct vhu_verdict
 vhu_on_set_mem_table(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
 {
-	struct map_job *table = map_job_new(device, done_table);
+	struct map_job *table;
 	struct vhu_verdict verdict = vhu_accept();
 	uint32_t i;
 
 	(void)reply;
+	if (vhu_postcopy_is_go(device, m))
+		return vhu_memory_open(device, m);
+	table = map_job_new(device, done_table);
 	if (table == NULL)
 		return vhu_refuse(VHU_REFUSE, "out of memory");
 	for (i = 0; i < m->payload.table.count && verdict.severity == VHU_ACCEPT; i++) {
@@ -206,6 +212,13 @@ vhu_on_get_max_mem_slots(struct vhu_device *device, struct vhu_message *m,
 	return vhu_accept();
 }
 
+/* What a region is added to. */
+static const struct vhu_map *
+map_to_extend(const struct vhu_device *device)
+{
+	return device->coming != NULL ? device->coming : device->map;
+}
+
 /* Every burst that begins or goes on from here sees the new region. */
 static void
 region_added(struct vhu_device *device, uint16_t unused)
@@ -225,9 +238,14 @@ done_add(struct vhu_job *job)
 	struct vhu_map *map = NULL;
 
 	if (verdict.severity == VHU_ACCEPT)
-		map = vhu_map_with(device->map, add->regions[0], &verdict);
+		map = vhu_map_with(map_to_extend(device), add->regions[0], &verdict);
+	if (add->closed) {
+		map_job_free(add);
+		vhu_memory_coming(device, map, verdict);
+		return;
+	}
 	if (verdict.severity == VHU_ACCEPT)
-		verdict = switch_map(device, map, bin);
+		verdict = vhu_memory_switch(device, map, bin);
 	map_job_free(add);
 	if (verdict.severity != VHU_ACCEPT) {
 		vhu_device_settle(device, verdict);
@@ -247,7 +265,7 @@ try_region(const struct vhu_device *device, struct vhu_region *region)
 {
 	struct vhu_region *none[VHU_MAX_MEM_SLOTS];
 	struct vhu_verdict verdict;
-	struct vhu_map *map = vhu_map_with(device->map, region, &verdict);
+	struct vhu_map *map = vhu_map_with(map_to_extend(device), region, &verdict);
 
 	if (map != NULL)
 		(void)vhu_map_drop(map, none); /* all have another reference: no orphans */
@@ -262,7 +280,7 @@ static bool
 is_repeat(const struct vhu_device *device, const struct vhu_wire_region *wire,
 	const struct vhu_region *region)
 {
-	struct vhu_region *known = vhu_map_find(device->map, wire);
+	struct vhu_region *known = vhu_map_find(map_to_extend(device), wire);
 
 	if (known == NULL || !vhu_region_same(known, region) || known->repeats == UINT_MAX)
 		return false;
@@ -274,11 +292,14 @@ struct vhu_verdict
 vhu_on_add_mem_reg(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
 {
 	const struct vhu_wire_region *wire = &m->payload.mem_reg.region;
-	struct map_job *add = map_job_new(device, done_add);
+	struct map_job *add;
 	struct vhu_verdict verdict;
 	bool repeat = false;
 
 	(void)reply;
+	if (vhu_postcopy_is_go(device, m))
+		return vhu_memory_open(device, m);
+	add = map_job_new(device, done_add);
 	if (add == NULL)
 		return vhu_refuse(VHU_REFUSE, "out of memory");
 	verdict = vhu_region_prepare(wire, vhu_message_take_fd(m, 0), &add->regions[0]);
@@ -290,6 +311,8 @@ vhu_on_add_mem_reg(struct vhu_device *device, struct vhu_message *m, struct vhu_
 	}
 	if (repeat || verdict.severity != VHU_ACCEPT) {
 		map_job_free(add);
+		if (repeat && device->postcopy == VHU_POSTCOPY_LISTENING)
+			vhu_memory_reply(device, map_to_extend(device));
 		return verdict;
 	}
 	vhu_device_defer(device);
@@ -333,6 +356,8 @@ vhu_on_rem_mem_reg(struct vhu_device *device, struct vhu_message *m, struct vhu_
 		region->repeats--;
 		return vhu_accept();
 	}
+	if (device->coming != NULL)
+		return vhu_refuse(VHU_REFUSE, "memory is still to come, it cannot be removed");
 	map = vhu_map_without(device->map, region, &verdict);
 	if (map == NULL)
 		return verdict;
@@ -341,10 +366,10 @@ vhu_on_rem_mem_reg(struct vhu_device *device, struct vhu_message *m, struct vhu_
 		vhu_device_drop_map(device, map);
 		return verdict;
 	}
-	verdict = switch_map(device, map, bin);
+	verdict = vhu_memory_switch(device, map, bin);
 	if (verdict.severity != VHU_ACCEPT)
 		return verdict;
 	vhu_device_defer(device);
-	retire_and_settle(device, bin);
+	vhu_memory_settle(device, bin);
 	return verdict;
 }

@@ -13,6 +13,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "mem/postcopy.h"
 #include "mem/region.h"
 
 /* Is [start, start + size) a range whose end can be written down? */
@@ -119,8 +120,10 @@ vhu_region_prepare(const struct vhu_wire_region *wire, int fd, struct vhu_region
 static void *
 map_file(const struct vhu_region *region, uint64_t start, uint64_t size, int flags)
 {
-	return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | flags,
-		region->fd, (off_t)start);
+	int access = region->closed ? PROT_NONE : PROT_READ | PROT_WRITE;
+
+	return mmap(NULL, size, access, MAP_SHARED | MAP_NORESERVE | flags, region->fd,
+		(off_t)start);
 }
 
 /* Fault all pages in. Kernels before 5.14 do not know the request: map again, populated. */
@@ -170,6 +173,31 @@ vhu_region_map(struct vhu_region *region, bool populate)
 	region->host = (uint8_t *)region->mapping + (region->file_offset - start);
 	close(region->fd);
 	region->fd = -1;
+	return 0;
+}
+
+int
+vhu_region_map_closed(struct vhu_region *region)
+{
+	region->closed = true;
+	return vhu_region_map(region, false);
+}
+
+int
+vhu_region_open(struct vhu_region *region, int userfaultfd)
+{
+	int rc;
+
+	if (!region->closed)
+		return 0;
+	/* Only single pages can be missing; where pages are huge anyway this is no request. */
+	(void)madvise(region->mapping, region->mapping_size, MADV_NOHUGEPAGE);
+	rc = vhu_postcopy_register(userfaultfd, region->mapping, region->mapping_size);
+	if (rc != 0)
+		return rc;
+	if (mprotect(region->mapping, region->mapping_size, PROT_READ | PROT_WRITE) != 0)
+		return -errno;
+	region->closed = false;
 	return 0;
 }
 

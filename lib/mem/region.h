@@ -33,6 +33,7 @@ struct vhu_region {
 	unsigned int references; /**< control thread only */
 	unsigned int repeats;   /**< control thread only: added again so often, and not removed */
 	int fd;                 /**< open until mapped, -1 afterwards; owned */
+	bool closed;            /**< mapped without access: vhu_region_open() comes */
 };
 
 /**
@@ -52,6 +53,17 @@ struct vhu_verdict vhu_region_prepare(const struct vhu_wire_region *wire, int fd
  * @return 0 or -errno.
  */
 int vhu_region_map(struct vhu_region *region, bool populate);
+
+/**
+ * Map as vhu_region_map(), but such that nothing can be read or written (and nothing is faulted in)
+ * until vhu_region_open().
+ */
+int vhu_region_map_closed(struct vhu_region *region);
+/**
+ * Have faults of a closed region served by whoever reads the userfaultfd, and open it. Pages that
+ * are missing then block whoever touches them. Worker thread. @return 0 or -errno.
+ */
+int vhu_region_open(struct vhu_region *region, int userfaultfd);
 
 /** Unmap and free. Worker thread. */
 void vhu_region_free(struct vhu_region *region);

@@ -94,10 +94,13 @@ check_size_config(const struct vhu_request_rule *rule, const struct vhu_message 
 }
 
 static struct vhu_verdict
-check_size(const struct vhu_request_rule *rule, const struct vhu_message *m)
+check_size(const struct vhu_request_rule *rule, const struct vhu_message *m,
+	const struct vhu_gates *gates)
 {
 	bool either = rule->flags & VHU_RULE_SIZE_EITHER;
 
+	if (vhu_message_is_go(m, gates))
+		return vhu_accept();
 	if (either && m->size != rule->size_min && m->size != rule->size_max)
 		return vhu_refuse(VHU_REFUSE_FAULT,
 			"%s has %u bytes of payload, %u or %u are required",
@@ -124,6 +127,10 @@ fds_needed(const struct vhu_request_rule *rule, const struct vhu_message *m,
 {
 	*min = rule->fd_min;
 	*max = rule->fd_max;
+	if (vhu_message_is_go(m, gates)) {
+		*min = *max = 0;
+		return true;
+	}
 	if (rule->flags & VHU_RULE_SIZE_MEM_TABLE) {
 		*min = *max = m->payload.table.count;
 		return true;
@@ -208,7 +215,7 @@ vhu_message_check(const struct vhu_message *m, const struct vhu_gates *gates)
 	 * right.
 	 */
 	if (verdict.severity == VHU_ACCEPT)
-		verdict = check_size(rule, m);
+		verdict = check_size(rule, m, gates);
 	if (verdict.severity == VHU_ACCEPT)
 		verdict = check_fds(rule, m, gates);
 	if (verdict.severity == VHU_ACCEPT)

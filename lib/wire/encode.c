@@ -9,13 +9,24 @@
 /* SET_DEVICE_STATE_FD: an error code in the low byte, and "no descriptor comes with this". */
 #define DEVICE_STATE_ERROR 0x101u
 
-enum vhu_reply_kind
-vhu_reply_kind(uint32_t request, const struct vhu_gates *gates)
+bool
+vhu_message_is_go(const struct vhu_message *m, const struct vhu_gates *gates)
 {
-	const struct vhu_request_rule *rule = vhu_request_rule(request);
+	const struct vhu_request_rule *rule = vhu_request_rule(m->request);
+
+	return gates->listening && rule != NULL && (rule->flags & VHU_RULE_LISTEN) &&
+		m->size == sizeof(uint64_t);
+}
+
+enum vhu_reply_kind
+vhu_reply_kind(const struct vhu_message *m, const struct vhu_gates *gates)
+{
+	const struct vhu_request_rule *rule = vhu_request_rule(m->request);
 
 	if (rule == NULL)
 		return VHU_REPLY_ACK;
+	if (gates->listening && (rule->flags & VHU_RULE_LISTEN))
+		return vhu_message_is_go(m, gates) ? VHU_REPLY_ACK : VHU_REPLY_MEMORY;
 	if (rule->reply != VHU_REPLY_LOG)
 		return rule->reply;
 	return gates->protocol_features & VHU_BIT(VHU_PROTOCOL_LOG_SHMFD) ?
@@ -25,7 +36,7 @@ vhu_reply_kind(uint32_t request, const struct vhu_gates *gates)
 bool
 vhu_reply_wanted(const struct vhu_message *m, const struct vhu_gates *gates)
 {
-	return vhu_reply_kind(m->request, gates) != VHU_REPLY_ACK ||
+	return vhu_reply_kind(m, gates) != VHU_REPLY_ACK ||
 		(m->flags & VHU_FLAG_NEED_REPLY) != 0;
 }
 
@@ -96,7 +107,7 @@ vhu_reply_failure(struct vhu_message *reply, const struct vhu_message *m,
 	const struct vhu_gates *gates)
 {
 	vhu_reply_init(reply, m);
-	switch (vhu_reply_kind(m->request, gates)) {
+	switch (vhu_reply_kind(m, gates)) {
 	case VHU_REPLY_ACK:
 	case VHU_REPLY_U64:
 	case VHU_REPLY_LOG:
@@ -114,6 +125,7 @@ vhu_reply_failure(struct vhu_message *reply, const struct vhu_message *m,
 		break;
 	case VHU_REPLY_CONFIG:
 	case VHU_REPLY_FD:
+	case VHU_REPLY_MEMORY:
 		break;
 	}
 }

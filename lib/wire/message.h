@@ -67,6 +67,8 @@ enum vhu_reply_kind {
 	VHU_REPLY_FD,        /**< no payload, one descriptor; none on failure */
 	VHU_REPLY_LOG,       /**< u64 if LOG_SHMFD is negotiated, otherwise as ACK */
 	VHU_REPLY_SHMEM,     /**< table of shared memory sizes */
+	/** the message itself, with our addresses in it; size 0 on failure */
+	VHU_REPLY_MEMORY,
 };
 
 /** What has been negotiated so far, as far as the gates of the table need it. */
@@ -74,6 +76,8 @@ struct vhu_gates {
 	uint64_t features;          /**< acknowledged virtio features */
 	uint64_t protocol_features; /**< acknowledged protocol features */
 	uint32_t ring_count;        /**< rings of the device: indices below this are valid */
+	/** Postcopy: memory messages are answered with our addresses, until one says go. */
+	bool listening;
 };
 
 /** How bad a refused message is. */
@@ -102,6 +106,11 @@ struct vhu_verdict {
 #define VHU_RULE_INDEX          0x10u /**< payload begins with a 32-bit ring index */
 /** up to fd_max descriptors may come; unused ones are closed */
 #define VHU_RULE_FD_OPTIONAL    0x20u
+/**
+ * While listening: answered with our addresses; but as a bare u64 without descriptors it says that
+ * faults are being served from now on, and is acknowledged as usual
+ */
+#define VHU_RULE_LISTEN         0x40u
 
 /** One row of the table. */
 struct vhu_request_rule {
@@ -142,8 +151,11 @@ struct vhu_verdict vhu_header_decode(const uint8_t bytes[sizeof(struct vhu_wire_
  */
 struct vhu_verdict vhu_message_check(const struct vhu_message *m, const struct vhu_gates *gates);
 
-/** Reply kind of a request under these gates; LOG is resolved to U64 or ACK. Unknown: ACK. */
-enum vhu_reply_kind vhu_reply_kind(uint32_t request, const struct vhu_gates *gates);
+/** Is this the message that ends a postcopy hand-shake about memory? */
+bool vhu_message_is_go(const struct vhu_message *m, const struct vhu_gates *gates);
+
+/** Reply kind of a message under these gates; LOG is resolved to U64 or ACK. Unknown: ACK. */
+enum vhu_reply_kind vhu_reply_kind(const struct vhu_message *m, const struct vhu_gates *gates);
 
 /** Does this message get a reply at all (own reply, or NEED_REPLY is set)? */
 bool vhu_reply_wanted(const struct vhu_message *m, const struct vhu_gates *gates);

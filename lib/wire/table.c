@@ -31,7 +31,7 @@ static const struct vhu_request_rule front_end_rules[VHU_REQUESTS] = {
 	[VHU_SET_MEM_TABLE] = { "SET_MEM_TABLE",
 		.size_min = offsetof(struct vhu_wire_mem_table, regions),
 		.size_max = sizeof(struct vhu_wire_mem_table), .fd_max = VHU_MEM_TABLE_REGIONS,
-		NO_GATE, .flags = VHU_RULE_SIZE_MEM_TABLE },
+		NO_GATE, .flags = VHU_RULE_SIZE_MEM_TABLE | VHU_RULE_LISTEN },
 	/* The descriptor comes with LOG_SHMFD only; without it there is nothing to map. */
 	[VHU_SET_LOG_BASE] = { "SET_LOG_BASE", SIZE_OF(struct vhu_wire_log), FDS(1), NO_GATE,
 		REPLY(LOG) },
@@ -90,7 +90,7 @@ static const struct vhu_request_rule front_end_rules[VHU_REQUESTS] = {
 		GATE(INBAND_NOTIFICATIONS), .flags = VHU_RULE_INDEX },
 	[VHU_GET_MAX_MEM_SLOTS] = { "GET_MAX_MEM_SLOTS", GATE(CONFIGURE_MEM_SLOTS), REPLY(U64) },
 	[VHU_ADD_MEM_REG] = { "ADD_MEM_REG", SIZE_OF(struct vhu_wire_mem_reg), FDS(1),
-		GATE(CONFIGURE_MEM_SLOTS) },
+		GATE(CONFIGURE_MEM_SLOTS), .flags = VHU_RULE_LISTEN },
 	[VHU_REM_MEM_REG] = { "REM_MEM_REG", SIZE_OF(struct vhu_wire_mem_reg), .fd_max = 1,
 		GATE(CONFIGURE_MEM_SLOTS), .flags = VHU_RULE_FD_OPTIONAL },
 	[VHU_SET_STATUS] = { "SET_STATUS", SIZE_OF(uint64_t), GATE(STATUS) },

@@ -68,7 +68,7 @@ what_is_not_served_is_never_acknowledged(void **state)
 		{ VHU_SET_LOG_BASE, 16, 0 }, { VHU_SEND_RARP, 8, 0 },
 		{ VHU_IOTLB_MSG, 32, 0 }, { VHU_SET_VRING_ENDIAN, 8, 0 },
 		{ VHU_CLOSE_CRYPTO_SESSION, 8, 0 }, { VHU_POSTCOPY_LISTEN, 0, 0 },
-		{ VHU_POSTCOPY_END, 0, 0 }, { VHU_SET_INFLIGHT_FD, 24, 1 },
+		{ VHU_SET_INFLIGHT_FD, 24, 1 },
 		{ VHU_GPU_SET_SOCKET, 0, 1 }, { VHU_VRING_KICK, 8, 0 },
 		{ VHU_CHECK_DEVICE_STATE, 0, 0 },
 	};

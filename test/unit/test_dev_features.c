@@ -139,7 +139,7 @@ protocol_features_not_offered_are_refused(void **state)
 {
 	(void)state;
 	assert_int_equal(
-		rig_u64(VHU_SET_PROTOCOL_FEATURES, VHU_BIT(VHU_PROTOCOL_PAGEFAULT)), 1);
+		rig_u64(VHU_SET_PROTOCOL_FEATURES, VHU_BIT(VHU_PROTOCOL_CRYPTO_SESSION)), 1);
 	assert_int_equal(vhu_device_negotiated_protocol_features(rig.device), 0);
 }
 

@@ -76,7 +76,7 @@ unknown_request_is_answered_only_on_demand(void **state)
 	(void)state;
 	test_message(&m, 1000);
 	assert_false(vhu_reply_wanted(&m, &gates));
-	assert_int_equal(vhu_reply_kind(1000, &gates), VHU_REPLY_ACK);
+	assert_int_equal(vhu_reply_kind(&m, &gates), VHU_REPLY_ACK);
 }
 
 static void
@@ -87,11 +87,40 @@ log_base_has_its_own_reply_only_with_log_shmfd(void **state)
 
 	(void)state;
 	test_message(&m, VHU_SET_LOG_BASE);
-	assert_int_equal(vhu_reply_kind(VHU_SET_LOG_BASE, &gates), VHU_REPLY_U64);
+	assert_int_equal(vhu_reply_kind(&m, &gates), VHU_REPLY_U64);
 	assert_true(vhu_reply_wanted(&m, &gates));
 	gates.protocol_features &= ~VHU_BIT(VHU_PROTOCOL_LOG_SHMFD);
-	assert_int_equal(vhu_reply_kind(VHU_SET_LOG_BASE, &gates), VHU_REPLY_ACK);
+	assert_int_equal(vhu_reply_kind(&m, &gates), VHU_REPLY_ACK);
 	assert_false(vhu_reply_wanted(&m, &gates));
+}
+
+static void
+listening_memory_is_answered_with_addresses_until_go(void **state)
+{
+	static const uint32_t requests[] = { VHU_SET_MEM_TABLE, VHU_ADD_MEM_REG };
+	struct vhu_gates gates = test_gates_open();
+	struct vhu_message m, reply;
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		test_message(&m, requests[i]);
+		gates.listening = false;
+		assert_false(vhu_reply_wanted(&m, &gates));
+		gates.listening = true;
+		assert_true(vhu_reply_wanted(&m, &gates));
+		assert_int_equal(vhu_reply_kind(&m, &gates), VHU_REPLY_MEMORY);
+		assert_int_equal(vhu_message_check(&m, &gates).severity, VHU_ACCEPT);
+		vhu_reply_failure(&reply, &m, &gates);
+		assert_int_equal(reply.size, 0);
+		m.size = 8;
+		assert_int_not_equal(vhu_message_check(&m, &gates).severity, VHU_ACCEPT);
+		m.fd_count = 0;
+		assert_int_equal(vhu_message_check(&m, &gates).severity, VHU_ACCEPT);
+		assert_int_equal(vhu_reply_kind(&m, &gates), VHU_REPLY_ACK);
+	}
+	gates.listening = false;
+	assert_int_not_equal(vhu_message_check(&m, &gates).severity, VHU_ACCEPT);
 }
 
 static void
@@ -158,8 +187,11 @@ failed_acknowledgement_or_u64_is_one(void **state)
 
 	(void)state;
 	EACH_REQUEST(request) {
-		enum vhu_reply_kind kind = vhu_reply_kind(request, &gates);
+		enum vhu_reply_kind kind;
+		struct vhu_message m;
 
+		test_message(&m, request);
+		kind = vhu_reply_kind(&m, &gates);
 		if ((kind != VHU_REPLY_ACK && kind != VHU_REPLY_U64) ||
 				request == VHU_SET_DEVICE_STATE_FD || counts(request))
 			continue;
@@ -360,6 +392,7 @@ main(void)
 		cmocka_unit_test(own_replies_are_sent_unasked),
 		cmocka_unit_test(need_reply_gets_a_reply_to_anything),
 		cmocka_unit_test(unknown_request_is_answered_only_on_demand),
+		cmocka_unit_test(listening_memory_is_answered_with_addresses_until_go),
 		cmocka_unit_test(log_base_has_its_own_reply_only_with_log_shmfd),
 		cmocka_unit_test(reply_begins_empty_with_exact_flags),
 		cmocka_unit_test(u64_reply_carries_its_value),
