@@ -439,6 +439,47 @@ driver_that_begins_anew_finds_a_card_after_reset(void **state)
 	assert_true(filter().promiscuous);
 }
 
+/* Bits of a packed descriptor in the first round through the ring (virtio 1.3, 2.8.1). */
+#define PACKED_AVAILABLE 0x0080
+#define PACKED_USED 0x8000
+
+static void
+packed_ring_is_served_as_well(void **state)
+{
+	struct vring_packed_desc *packed;
+
+	(void)state;
+	vhu_port_destroy(port);
+	munmap(memory, FRONT_END_MEMORY);
+	front_end_leave(&front_end);
+	create(state);
+	connect_with(ALL_FEATURES | VHU_BIT(VIRTIO_F_RING_PACKED));
+	control = 2 * PAIRS;
+	packed = (void *)descriptors();
+	memcpy(memory + COMMAND_AT, (uint8_t[]){ 0, 1, 1 }, 3);
+	memory[STATUS_AT] = UNTOUCHED;
+	packed[0] = (struct vring_packed_desc){ COMMAND_AT, 3, 0, VRING_DESC_F_NEXT |
+			PACKED_AVAILABLE };
+	packed[1] = (struct vring_packed_desc){ STATUS_AT, 1, 5, VRING_DESC_F_WRITE |
+			PACKED_AVAILABLE };
+	/* Positions with both wrap counters at 1. */
+	front_end_start_ring(&front_end, control);
+	front_end_stop_ring(&front_end, control);
+	front_end_ring_value(&front_end, VHU_SET_VRING_BASE, control, 0x80008000);
+	front_end_send(&front_end, VHU_SET_VRING_KICK, &(uint64_t){ control | VHU_VRING_NOFD }, 8,
+		-1);
+	front_end_ring_value(&front_end, VHU_SET_VRING_ENABLE, control, 1);
+	for (unsigned int i = 0; i < 2000 && !(__atomic_load_n(&packed[0].flags,
+			__ATOMIC_ACQUIRE) & PACKED_USED); i++)
+		usleep(1000);
+	assert_true((packed[0].flags & (PACKED_USED | PACKED_AVAILABLE)) ==
+		(PACKED_USED | PACKED_AVAILABLE));
+	assert_int_equal(packed[0].id, 5);
+	assert_int_equal(packed[0].len, 1);
+	assert_int_equal(memory[STATUS_AT], OK);
+	assert_true(filter().all_multicast);
+}
+
 static void
 reset_of_the_device_resets_the_card(void **state)
 {
@@ -577,6 +618,7 @@ main(void)
 		TEST(command_without_room_for_its_status_is_given_back),
 		TEST(offloads_can_be_switched_off_and_on),
 		TEST(driver_that_begins_anew_finds_a_card_after_reset),
+		TEST(packed_ring_is_served_as_well),
 		TEST(reset_of_the_device_resets_the_card),
 		TEST(command_is_an_event),
 		TEST(head_outside_the_table_breaks_the_ring_alone),
