@@ -233,7 +233,24 @@ def session_seeds():
         yield b"\x01" + ready + message(request) + look
 
 
-TARGETS = {"fuzz_decode": decode_seeds, "fuzz_session": session_seeds}
+def ring_seeds():
+    """A ring of each kind, with chains that are offered, taken and given back."""
+    def offered(number, flags=0, address=64):
+        return bytes([64]) + struct.pack("<HHHBH", number, address, 100, flags, number + 1)
+
+    take, give, flush, untake, again = b"\x9e\x9f", bytes([144]), bytes([145, 255]), \
+        bytes([146, 1]), bytes([149]) + bytes(4)
+    back = give + bytes(6) + flush
+    for kind in range(128):
+        header = bytes([kind, 15]) + bytes(4)
+        chain = offered(0, 1) + offered(1, 2)
+        yield header + chain + take + back + chain + take + untake + take + again + take + back
+        yield header + offered(3, 4, 0x100) + \
+            b"\x00\x03" + struct.pack("<HB", 0x100, 15) + struct.pack("<QIHH", 0x1040, 8, 0, 0) + \
+            take + again + take + back
+
+
+TARGETS = {"fuzz_decode": decode_seeds, "fuzz_session": session_seeds, "fuzz_ring": ring_seeds}
 
 
 def main():
