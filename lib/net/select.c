@@ -92,6 +92,7 @@ vhu_net_specialise(const struct vhu_queue *queue, struct vhu_snapshot *snapshot)
 	else
 		entry = &body->transmit[snapshot->format]
 			[(snapshot->features & TRANSMIT_OFFLOADS) != 0];
+	snapshot->reads_tables = vhu_ring_receives(queue->index);
 	snapshot->burst = entry->burst;
 	snapshot->body = entry->name;
 	snapshot->header_size = header_size(snapshot->features);

@@ -26,7 +26,8 @@ add_indirect(const struct vhu_chain_build *build, struct vhu_descriptor table, u
 		if (vhu_packed_flags(d) & VRING_DESC_F_INDIRECT)
 			return vhu_chain_broken(build, VHU_BROKEN_INDIRECT, at);
 		found = vhu_chain_add(build, d.address, vhu_descriptor_length(d),
-			vhu_packed_flags(d) & VRING_DESC_F_WRITE, at);
+			(vhu_packed_flags(d) & VRING_DESC_F_WRITE) &&
+			!build->snapshot->reads_tables, at);
 	}
 	return found;
 }

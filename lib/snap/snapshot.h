@@ -73,6 +73,11 @@ struct vhu_snapshot {
 	void *inflight;
 	bool dirty_ring;           /**< writes to the ring itself are to be noted too */
 	bool in_order;             /**< IN_ORDER was acknowledged */
+	/*
+	 * Entries of a packed ring's indirect tables are to be read, whatever their flags say: a
+	 * driver's network header and part of its frames come marked as to be written (DPDK's).
+	 */
+	bool reads_tables;
 	vhu_burst_fn inner;        /**< what a burst that does more than that calls, or NULL */
 	const char *body;          /**< name of the burst function, for people */
 	struct vhu_map *held_map;  /**< the same map, for the control thread's reference count */

@@ -43,6 +43,26 @@ def back_end(request):
     return _native() if request.param == "vhu-testpmd" else _driver()
 
 
+class _LargeFrames(traffic.Driver):
+    """net_vhu in a program that passes requests for segmentation on as they came."""
+
+    arguments = ",tso=1,tx-hints=1"
+
+    def __init__(self, paths, queues=1):
+        # Scattered, large, with checksums of TCP and UDP; the same with IPv4's on transmit.
+        super().__init__(paths, queues, options=[
+            "--rx-offloads=0x201c", "--tx-offloads=0x802e", "--max-lro-pkt-size=65549"])
+
+
+@pytest.fixture(params=["vhu-testpmd", "net_vhu"])
+def large_frames(request):
+    """Class of a back-end that forwards frames of 64 KiB."""
+    if request.param == "vhu-testpmd":
+        return _native()
+    _driver()
+    return _LargeFrames
+
+
 @pytest.fixture
 def path():
     """A socket path that nobody uses."""

@@ -23,7 +23,9 @@
 #include <rte_cycles.h>
 #include <rte_eal.h>
 #include <rte_ethdev.h>
+#include <rte_ip.h>
 #include <rte_mbuf.h>
+#include <rte_tcp.h>
 
 #include "pattern.h"
 
@@ -43,6 +45,7 @@ struct options {
 	uint16_t ring_size;
 	uint16_t mbuf_size;    /* data room without headroom */
 	uint16_t window;       /* frames in flight per queue */
+	uint16_t segment;      /* TCP payload per packet of what is cut; 0: no TCP */
 	uint32_t stall_ms;     /* without any frame for so long: give those in flight up */
 	uint32_t progress_ms;  /* 0: no progress lines */
 };
@@ -71,7 +74,7 @@ struct run {
 static volatile sig_atomic_t stopped;
 static struct run run;
 static uint8_t expected_frame[PATTERN_MAX_LENGTH];
-static uint8_t flat_frame[UINT16_MAX];
+static uint8_t flat_frame[PATTERN_MAX_LENGTH];
 
 static void
 on_signal(int number)
@@ -92,6 +95,7 @@ usage(void)
 	     "  --queues N       queue pairs, 1 to 16 (default 1)\n"
 	     "  --ring-size N    descriptors per ring (default 1024)\n"
 	     "  --mbuf-size N    data bytes per mbuf (default 2048)\n"
+	     "  --tso N          TCP; frames with more payload than N bytes are to be cut into such\n"
 	     "  --window N       frames in flight per queue (default: as many as surely fit)\n"
 	     "  --stall MS       give up frames in flight after so long without any (default 5000)\n"
 	     "  --progress MS    a JSON line each so often\n"
@@ -133,6 +137,8 @@ apply_option(struct options *options, const char *name, const char *value)
 		options->ring_size = number(name, value, 64, 32768);
 	else if (strcmp(name, "mbuf-size") == 0)
 		options->mbuf_size = number(name, value, 256, 16384);
+	else if (strcmp(name, "tso") == 0)
+		options->segment = number(name, value, 64, 9000);
 	else if (strcmp(name, "window") == 0)
 		options->window = number(name, value, 1, REMEMBERED / 2);
 	else if (strcmp(name, "stall") == 0)
@@ -157,8 +163,8 @@ parse_options(struct options *options, int argc, char **argv)
 		{"queues", required_argument, NULL, 0}, {"ring-size", required_argument, NULL, 0},
 		{"mbuf-size", required_argument, NULL, 0}, {"window", required_argument, NULL, 0},
 		{"stall", required_argument, NULL, 0}, {"progress", required_argument, NULL, 0},
-		{"seed", required_argument, NULL, 0}, {"help", no_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
+		{"seed", required_argument, NULL, 0}, {"tso", required_argument, NULL, 0},
+		{"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0},
 	};
 	unsigned int per_frame;
 	int index, found;
@@ -179,6 +185,13 @@ parse_options(struct options *options, int argc, char **argv)
 			exit(2);
 		apply_option(options, names[index].name, optarg);
 	}
+	options->pattern.tcp = options->segment != 0;
+	for (index = 0; options->pattern.tcp && index < options->pattern.size_count; index++)
+		if (options->pattern.sizes[index] < PATTERN_MIN_TCP_LENGTH) {
+			fprintf(stderr, "vhu-verify: with --tso frames have at least %d bytes\n",
+				PATTERN_MIN_TCP_LENGTH);
+			exit(2);
+		}
 	if (options->window != 0)
 		return;
 	/* A frame takes a descriptor per mbuf and one for the header; half of the ring is safe. */
@@ -192,15 +205,20 @@ static int
 setup_port(void)
 {
 	const struct options *options = &run.options;
-	uint16_t longest = pattern_longest(&options->pattern);
+	uint32_t longest = pattern_longest(&options->pattern);
 	struct rte_eth_conf conf = {0};
 	struct rte_eth_dev_info info;
-	uint16_t mtu = RTE_MAX(longest, RTE_ETHER_MAX_LEN) - RTE_ETHER_HDR_LEN;
 	int status;
 
 	if (rte_eth_dev_info_get(PORT, &info) != 0)
 		return -ENODEV;
-	conf.rxmode.mtu = mtu;
+	conf.rxmode.mtu = (options->segment != 0 ? RTE_ETHER_MAX_LEN :
+		RTE_MAX(longest, (uint32_t)RTE_ETHER_MAX_LEN)) - RTE_ETHER_HDR_LEN;
+	if (options->segment != 0) {
+		conf.rxmode.max_lro_pkt_size = info.max_lro_pkt_size;
+		conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_TCP_LRO | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
+		conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
+	}
 	if (longest > options->mbuf_size) {
 		conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_SCATTER & info.rx_offload_capa;
 		conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_MULTI_SEGS & info.tx_offload_capa;
@@ -233,16 +251,45 @@ fault(const char *format, ...)
 	va_end(arguments);
 }
 
+static bool
+is_cut(uint32_t length)
+{
+	return run.options.segment != 0 && length - PATTERN_TCP_HEADERS > run.options.segment;
+}
+
+static void
+request_offloads(struct rte_mbuf *packet)
+{
+	packet->l2_len = sizeof(struct rte_ether_hdr);
+	packet->l3_len = sizeof(struct rte_ipv4_hdr);
+	packet->l4_len = sizeof(struct rte_tcp_hdr);
+	packet->ol_flags |= RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_TCP_CKSUM;
+	if (!is_cut(packet->pkt_len))
+		return;
+	packet->ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
+	packet->tso_segsz = run.options.segment;
+}
+
+/* What was to be cut comes back as one frame that says so, and how. */
+static bool
+offloads_returned(const struct rte_mbuf *packet)
+{
+	if (!is_cut(packet->pkt_len))
+		return !(packet->ol_flags & RTE_MBUF_F_RX_LRO);
+	return (packet->ol_flags & RTE_MBUF_F_RX_LRO) &&
+		packet->tso_segsz == run.options.segment;
+}
+
 /* Copy a flat frame into as many mbufs as it takes. */
 static struct rte_mbuf *
-to_mbufs(const uint8_t *frame, uint16_t length)
+to_mbufs(const uint8_t *frame, uint32_t length)
 {
 	struct rte_mbuf *head = NULL;
-	uint16_t done = 0;
+	uint32_t done = 0;
 
 	while (done < length) {
 		struct rte_mbuf *segment = rte_pktmbuf_alloc(run.mempool);
-		uint16_t part = RTE_MIN((uint16_t)(length - done), run.options.mbuf_size);
+		uint16_t part = (uint16_t)RTE_MIN(length - done, run.options.mbuf_size);
 
 		if (segment == NULL || (head != NULL && rte_pktmbuf_chain(head, segment) != 0)) {
 			rte_pktmbuf_free(segment);
@@ -256,6 +303,8 @@ to_mbufs(const uint8_t *frame, uint16_t length)
 		done += part;
 	}
 	head->pkt_len = length;
+	if (run.options.segment != 0)
+		request_offloads(head);
 	return head;
 }
 
@@ -266,7 +315,7 @@ to_mbufs(const uint8_t *frame, uint16_t length)
 static void
 send_probe(uint16_t queue)
 {
-	uint16_t length = pattern_make(&run.options.pattern, queue, PROBE, expected_frame);
+	uint32_t length = pattern_make(&run.options.pattern, queue, PROBE, expected_frame);
 	struct rte_mbuf *packet = to_mbufs(expected_frame, length);
 
 	if (packet != NULL && rte_eth_tx_burst(PORT, queue, &packet, 1) == 0)
@@ -284,7 +333,7 @@ send_some(uint16_t queue, struct flow *flow)
 	if (options->packets != 0)
 		room = RTE_MIN(room, options->packets - flow->next_send);
 	while (count < RTE_MIN(room, (uint64_t)BURST)) {
-		uint16_t length = pattern_make(&options->pattern, queue, flow->next_send + count,
+		uint32_t length = pattern_make(&options->pattern, queue, flow->next_send + count,
 			expected_frame);
 
 		packets[count] = to_mbufs(expected_frame, length);
@@ -329,14 +378,16 @@ static void
 check(uint16_t on_queue, const struct rte_mbuf *packet)
 {
 	struct flow *flow = &run.flows[on_queue];
+	const struct pattern *pattern = &run.options.pattern;
 	uint32_t length = packet->pkt_len;
 	const uint8_t *frame;
 	uint64_t sequence;
-	uint16_t queue, wanted;
+	uint32_t wanted;
+	uint16_t queue;
 
 	frame = length > sizeof(flat_frame) ? NULL :
 		rte_pktmbuf_read(packet, 0, length, flat_frame);
-	if (frame == NULL || !pattern_identify(frame, length, &queue, &sequence)) {
+	if (frame == NULL || !pattern_identify(pattern, frame, length, &queue, &sequence)) {
 		flow->corrupt++;
 		fault("queue %u: a frame of %u bytes that was never sent", on_queue, length);
 		return;
@@ -354,9 +405,14 @@ check(uint16_t on_queue, const struct rte_mbuf *packet)
 	}
 	if (!place_in_order(flow, queue, sequence))
 		return;
-	wanted = pattern_make(&run.options.pattern, queue, sequence, expected_frame);
-	if (wanted == length && memcmp(frame, expected_frame, wanted) == 0)
-		return;
+	wanted = pattern_make(pattern, queue, sequence, expected_frame);
+	if (wanted == length && memcmp(frame, expected_frame, wanted) == 0) {
+		if (offloads_returned(packet))
+			return;
+		fault("queue %u: frame %" PRIu64 " of %u bytes returned with flags 0x%" PRIx64
+			" and segments of %u", queue, sequence, length, packet->ol_flags,
+			packet->tso_segsz);
+	}
 	flow->corrupt++;
 	for (uint32_t i = 0; i < RTE_MIN(length, wanted); i++)
 		if (frame[i] != expected_frame[i]) {

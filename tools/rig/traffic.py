@@ -139,12 +139,13 @@ class Verify:
     """vhu-verify: sends predictable frames through net_virtio_user, compares all that returns."""
 
     def __init__(self, path, device="mrg_rxbuf=1,in_order=0", queues=1, packets=0, sizes="64",
-                 server=False, hugepages=False, ring_size=1024, options=()):
+                 server=False, hugepages=False, ring_size=1024, options=(), words=(),
+                 memory_mib=256):
         shared = ["--single-file-segments"] if hugepages else []
         # The driver's vectorised functions for packed rings need the widest registers.
         wide = ["--force-max-simd-bitwidth=512"] if "vectorized=1" in device else []
         command = [
-            place.VERIFY, *eal(FRONT_CORE, hugepages), *shared, *wide, "--vdev",
+            place.VERIFY, *eal(FRONT_CORE, hugepages, memory_mib), *shared, *wide, *words, "--vdev",
             f"net_virtio_user0,path={path},queues={queues},queue_size={ring_size},"
             f"server={int(server)},{device}",
             "--", "--packets", packets, "--sizes", sizes, "--queues", queues,
