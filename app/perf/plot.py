@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright (c) 2026 The vhu founders
-"""Draw what vhu-perf has written: for each group of rows, how many times the cycles the peer takes.
+"""Draw what vhu-perf has written: for each row, how many times the cycles the peer takes.
 
-Usage: plot.py RESULT.json PICTURE.svg [--measure to_peer|to_floor|cycles|mpps]
+Usage: plot.py RESULT.json PICTURE.{svg,png} [--measure to_peer|to_floor|cycles|mpps] [--group G]
 Example: vhu-perf --full --json result.json && app/perf/plot.py result.json ratios.svg
 
-Needs gnuplot (Debian: gnuplot-nox). The bars are medians, the whiskers 95 % intervals.
+Needs gnuplot (Debian: gnuplot-nox). The dots are medians, the whiskers 95 % intervals.
 """
 
 import argparse
@@ -23,42 +23,34 @@ TITLES = {
 }
 
 
-def lines_of(rows, backend, measure):
-    """Data of one group for gnuplot: name, median, low, high."""
-    for row in rows:
+def lines_of(rows, backend, measure, shift):
+    """Data for gnuplot: median, height, low, high; the first row is the highest."""
+    for number, row in enumerate(rows):
         value = row["results"].get(backend, {}).get(measure)
         if value:
-            yield f'"{row["name"]}" {value["median"]} {value["low"]} {value["high"]}'
+            yield f'{value["median"]} {-number - shift} {value["low"]} {value["high"]}'
 
 
-def groups_of(rows):
-    """Rows by group, in the order in which the groups appear."""
-    groups = {}
-    for row in rows:
-        groups.setdefault(row["group"], []).append(row)
-    return groups
-
-
-def script(result, picture, measure, backends):
-    """What gnuplot is told."""
-    groups = groups_of(result["rows"])
-    height = 140 + sum(24 * len(rows) + 110 for rows in groups.values())
-    text = [f'set terminal svg size 1000,{height} font "sans,11"', f'set output "{picture}"',
-            f'set multiplot layout {len(groups)},1 title "{TITLES[measure]}"',
-            "set style fill solid 0.6", "set style data histograms",
-            "set style histogram errorbars gap 1", "set xtics rotate by -30 noenhanced",
-            "set yrange [0:*]", "set grid ytics", "set key outside"]
-    for number, (group, rows) in enumerate(groups.items()):
-        plots = []
-        for backend in backends:
-            data = list(lines_of(rows, backend, measure))
-            if data:
-                name = f"$g{number}_{backend}"
-                text += [f"{name} << EOD", *data, "EOD"]
-                plots.append(f'{name} using 2:3:4:xtic(1) title "{backend}" noenhanced')
-        if plots:
-            text += [f'set title "{group}"', "plot " + ", ".join(plots)]
-    return "\n".join([*text, "unset multiplot", ""])
+def script(rows, picture, measure, backends, terminal="svg"):
+    """What gnuplot is told: a dot with whiskers for each row and back-end."""
+    names = ", ".join(f'"{row["name"]}" {-number}' for number, row in enumerate(rows))
+    medians = [row["results"].get(backend, {}).get(measure) for row in rows
+               for backend in backends]
+    right = 1.25 * max([value["median"] for value in medians if value] + [1])
+    text = [f'set terminal {terminal} size 900,{120 + 22 * len(rows)} font "sans,11"',
+            f'set output "{picture}"', f'set title "{TITLES[measure]}"', f"set ytics ({names})",
+            f"set yrange [{-len(rows)}:1]", f"set xrange [0:{right:.3g}]",
+            "set ytics noenhanced", "set grid xtics ytics", "set key below", "set bars small"]
+    if measure.startswith("to_"):
+        text.append("set arrow from 1, graph 0 to 1, graph 1 nohead dashtype 2")
+    plots = []
+    for number, backend in enumerate(backends):
+        data = list(lines_of(rows, backend, measure, 0.3 * number))
+        if data:
+            text += [f"$b{number} << EOD", *data, "EOD"]
+            plots.append(f'$b{number} using 1:2:3:4 with xerrorbars pointtype 7 pointsize 0.6 '
+                         f'title "{backend}" noenhanced')
+    return "\n".join([*text, "plot " + ", ".join(plots), ""]) if plots else ""
 
 
 def main():
@@ -69,11 +61,16 @@ def main():
     parser.add_argument("picture")
     parser.add_argument("--measure", choices=TITLES, default="to_peer")
     parser.add_argument("--backends", default="vhu,net_vhu", help="comma-separated")
+    parser.add_argument("--group", help="only rows of this group, such as size")
     parser.add_argument("--script", action="store_true", help="print what gnuplot would be told")
     options = parser.parse_args()
     with open(options.result, encoding="utf-8") as file:
-        text = script(json.load(file), options.picture, options.measure,
-                      options.backends.split(","))
+        rows = [row for row in json.load(file)["rows"] if options.group in (None, row["group"])]
+    terminal = "pngcairo" if options.picture.endswith(".png") else "svg"
+    text = script(rows, options.picture, options.measure, options.backends.split(","), terminal)
+    if not text:
+        print("plot.py: no row has such a figure", file=sys.stderr)
+        return 1
     if options.script:
         print(text)
         return 0

@@ -86,8 +86,9 @@ print_json(const struct work_result *result)
 		",\"corrupt\":%" PRIu64 ",\"reordered\":%" PRIu64 ",\"ring_faults\":%" PRIu64,
 		BOTH(result, sent), BOTH(result, received), result->lost, BOTH(result, corrupt),
 		BOTH(result, reordered), result->faults);
-	printf(",\"calls\":%" PRIu64 ",\"late_calls\":%" PRIu64 ",\"logged_pages\":%" PRIu64 ",",
-		result->calls, result->late_calls, result->logged_pages);
+	printf(",\"calls\":%" PRIu64 ",\"late_calls\":%" PRIu64 ",\"missed_calls\":%" PRIu64
+		",\"logged_pages\":%" PRIu64 ",", result->calls, result->late_calls,
+		result->missed_calls, result->logged_pages);
 	print_gaps("quiet", &result->counts[0], result->ticks_per_us);
 	printf(",");
 	print_gaps("churn", &result->counts[1], result->ticks_per_us);

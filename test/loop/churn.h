@@ -85,7 +85,10 @@ struct work_result {
 	uint64_t cycles;
 	double seconds;        /* of the cycles */
 	uint64_t lost, faults;
-	uint64_t calls, late_calls, logged_pages;
+	uint64_t calls;        /* on descriptors until they were replaced */
+	uint64_t late_calls;   /* on old ones after the new one was signalled */
+	uint64_t missed_calls; /* new ones that stayed silent */
+	uint64_t logged_pages;
 	struct stream_counts counts[2];
 	double ticks_per_us;
 };

@@ -3,6 +3,7 @@
  */
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,8 @@
 #define BUSY_REGIONS 4u
 #define RECEIVE 0u
 #define TRANSMIT 1u
+/* A call may take that long on a busy machine. */
+#define CALL_PATIENCE_MS 5000
 /* The first frame may take that long. */
 #define PATIENCE_NS UINT64_C(10000000000)
 
@@ -100,7 +103,20 @@ read_calls(int fd)
 	return read(fd, &count, sizeof(count)) == sizeof(count) ? count : 0;
 }
 
-/* After the acknowledgement the old descriptor must stay silent. */
+/* Wait for a call. What was signalled on the old descriptor is said again on the new one. */
+static void
+await_call(struct work *work, int fd)
+{
+	struct pollfd wait = { .fd = fd, .events = POLLIN };
+
+	if (poll(&wait, 1, CALL_PATIENCE_MS) != 1)
+		work->result->missed_calls++;
+}
+
+/*
+ * A burst that began before the swap may still signal the old descriptor; it must not be lost for
+ * that. Once the new one was signalled the old one must stay silent.
+ */
 static int
 cycle_calls(struct work *work)
 {
@@ -112,8 +128,10 @@ cycle_calls(struct work *work)
 	error = prepare_calls(work);
 	if (error == 0)
 		error = front_settle(&work->front);
-	for (i = 0; i < 2; i++)
+	for (i = 0; i < 2; i++) {
+		await_call(work, work->calls[i]);
 		work->result->calls += read_calls(old[i]);
+	}
 	nanosleep(&while_frames_flow, NULL);
 	for (i = 0; i < 2; i++) {
 		work->result->late_calls += read_calls(old[i]);

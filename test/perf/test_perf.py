@@ -155,3 +155,18 @@ def test_unknown_row_is_told():
     done = run(*SMALL, "--row", "warp-*")
     assert done.returncode == 1
     assert "no row fits 'warp-*'" in done.stderr
+
+
+def test_picture_shows_each_row(tmp_path):
+    whole = tmp_path / "perf.json"
+    done = run(*SMALL, "--row", "loop-split-mergeable-64-b[14]", "--backends", "vhu,floor",
+               "--json", whole)
+    assert done.returncode == 0, done.stderr
+    command = [place.ROOT / "app" / "perf" / "plot.py", whole, tmp_path / "perf.svg",
+               "--measure", "to_floor", "--backends", "vhu"]
+    told = subprocess.run([*command, "--script"], capture_output=True, text=True, check=True)
+    assert '"loop-split-mergeable-64-b1" 0, "loop-split-mergeable-64-b4" -1' in told.stdout
+    if not place.program("gnuplot"):
+        pytest.skip("gnuplot is not installed (tools/setup docs)")
+    subprocess.run(command, check=True)
+    assert (tmp_path / "perf.svg").read_text(encoding="utf-8").count("loop-split-mergeable") >= 2
