@@ -228,6 +228,11 @@ def guest(log):
     return pytest(log, "test/guest", VHU_BUILD=str(release(log)))
 
 
+def compat(log):
+    """libvhost-user's header, packaging, and programs of others on it, some with a guest."""
+    return pytest(log, "test/compat", VHU_BUILD=str(release(log)))
+
+
 def perf(log):
     """vhu-perf: rows come out and every byte moved; no time is judged."""
     return pytest(log, "test/perf", VHU_BUILD=str(release(log)))
@@ -249,8 +254,8 @@ def install(log):
     return one(log, ["tools/rig/install-test", folder], "install")
 
 
-SUITES = [style, unit, unit_clang, unit_asan, conformance, conformance_asan, loop, guest, perf,
-          fuzz, docs, install]
+SUITES = [style, unit, unit_clang, unit_asan, conformance, conformance_asan, loop, guest, compat,
+          perf, fuzz, docs, install]
 QUICK = [style, unit, conformance]
 
 
