@@ -10,8 +10,10 @@
 
 #include <getopt.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <rte_eal.h>
 #include <rte_lcore.h>
@@ -33,15 +35,53 @@ stop(int number)
 	stopped = 1;
 }
 
+/*
+ * Behind an IOMMU a ring takes frames only when the front-end has answered: with --offer iommu what
+ * was not taken is tried again, as long as the ring runs. One port only.
+ */
+static bool keeping;
+static struct kept {
+	struct rte_mbuf *packets[BURST];
+	uint16_t count;
+} kept[VHU_MAX_QUEUE_PAIRS];
+
+/* @return whether nothing is kept any more. */
+static bool
+send_kept(struct vhu_queue *queue, struct kept *rest)
+{
+	struct vhu_queue_info info;
+	uint16_t sent = vhu_tx_burst(queue, rest->packets, rest->count);
+
+	rest->count -= sent;
+	memmove(rest->packets, rest->packets + sent, rest->count * sizeof(rest->packets[0]));
+	if (rest->count == 0)
+		return true;
+	vhu_queue_info(queue, &info);
+	if (info.started && info.enabled && !info.broken)
+		return false;
+	rte_pktmbuf_free_bulk(rest->packets, rest->count);
+	rest->count = 0;
+	return true;
+}
+
 static void
 echo(struct vhu_port *port, uint16_t pair)
 {
+	struct vhu_queue *back = vhu_port_tx_queue(port, pair);
 	struct rte_mbuf *packets[BURST];
 	uint16_t received, sent;
 
+	if (kept[pair].count != 0 && !send_kept(back, &kept[pair]))
+		return;
 	received = vhu_rx_burst(vhu_port_rx_queue(port, pair), packets, BURST);
-	sent = vhu_tx_burst(vhu_port_tx_queue(port, pair), packets, received);
-	rte_pktmbuf_free_bulk(packets + sent, received - sent);
+	sent = vhu_tx_burst(back, packets, received);
+	if (keeping) {
+		kept[pair].count = received - sent;
+		memcpy(kept[pair].packets, packets + sent,
+			kept[pair].count * sizeof(packets[0]));
+	} else {
+		rte_pktmbuf_free_bulk(packets + sent, received - sent);
+	}
 }
 
 /* Echo on all ports until a signal comes. */
@@ -99,6 +139,19 @@ serve(struct vhu_port_options *options, char **paths, unsigned int count)
 	return stopped ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* @return the bit of an offer that is not made by default; 0 if there is none of this name. */
+static uint32_t
+offer_named(const char *name)
+{
+	if (strcmp(name, "iommu") == 0) {
+		keeping = true;
+		return VHU_OFFER_BIT(IOMMU);
+	}
+	if (strcmp(name, "postcopy") == 0)
+		return VHU_OFFER_BIT(POSTCOPY);
+	return 0;
+}
+
 /* @return the number of paths, which begin at optind; 0 if the options are wrong. */
 static unsigned int
 read_options(int argc, char **argv, struct vhu_port_options *options)
@@ -106,6 +159,7 @@ read_options(int argc, char **argv, struct vhu_port_options *options)
 	static const struct option names[] = {
 		{ "pairs", required_argument, NULL, 'p' },
 		{ "client", no_argument, NULL, 'c' },
+		{ "offer", required_argument, NULL, 'o' },
 		{ 0 },
 	};
 	int letter;
@@ -115,6 +169,8 @@ read_options(int argc, char **argv, struct vhu_port_options *options)
 			options->queue_pairs = (uint16_t)strtoul(optarg, NULL, 10);
 		else if (letter == 'c')
 			options->role = VHU_ROLE_CLIENT;
+		else if (letter == 'o' && offer_named(optarg) != 0)
+			options->offers |= offer_named(optarg);
 		else
 			return 0;
 	}
@@ -141,7 +197,7 @@ main(int argc, char **argv)
 	else
 		fprintf(stderr,
 			"usage: conformance-backend [EAL options] -- "
-			"[--pairs N] [--client] SOCKET...\n");
+			"[--pairs N] [--client] [--offer NAME] SOCKET...\n");
 	rte_eal_cleanup();
 	return status;
 }

@@ -57,6 +57,7 @@ def command_of(config, kind):
     """
     The back-end of each kind, polling on one processor and without hugepages.
     A number: so many queue pairs; "client": connects to the front-end; "crowd": many devices;
+    "iommu", "postcopy": offers that are not made by default;
     "elements": a device that keeps requests, without EAL.
     """
     folder = pathlib.Path(config.getoption("--build")) / "test/conformance"
@@ -67,7 +68,9 @@ def command_of(config, kind):
         raise pytest.UsageError(f"{program} does not exist: build it first, or name another "
                                 "folder with --build DIR or a program with --backend-command")
     lcore = config.getoption("--lcore") or str(max(os.sched_getaffinity(0)))
-    role = {"client": "--client", "crowd": "--pairs 1"}.get(kind, f"--pairs {kind}")
+    roles = {"client": "--client", "crowd": "--pairs 1", "iommu": "--pairs 4 --offer iommu",
+             "postcopy": "--pairs 4 --offer postcopy"}
+    role = roles.get(kind, f"--pairs {kind}")
     # Beside the device that is tormented, others that must not notice.
     others = "".join(f" {{socket}}.{i}" for i in range(OTHERS.get(kind, 0)))
     return (f"{program} --no-huge --no-shconf --file-prefix=vhu-conformance --no-pci -m 256 "

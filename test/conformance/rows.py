@@ -207,7 +207,6 @@ WHY_NOT = {
            "F14", "F17", "F18", "N17", "G15", "H2", "H3", "H4", "H5", "H7", "H8", "U1",
            "Q2", "Q3", "Q4", "L9"),
     **_all("postcopy is not offered yet", "P1", "P2", "P3", "P4", "P5"),
-    **_all("the IOMMU: no test yet", "B6"),
     **_all("the control queue is not offered yet", "HG11"),
     **_all("needs a build with ThreadSanitizer", "H1", "HA1"),
     **_all("needs allocations that fail while bursts run", "HA2"),

@@ -226,8 +226,8 @@ def test_same_id_twice(packed):
 def test_buffers_and_tables_across_two_neighbouring_regions(packed, direction):
     session = packed()
     pair = session.pairs[0]
-    border = border_memory(session)
     table = session.memory.allocate(64, 16)
+    border = border_memory(session)
     for number in range(1, 80):
         data = net.frame(number, 60)
         through = (None, table, border - 16)[number % 3]
@@ -253,7 +253,7 @@ def test_chains_as_long_as_the_ring(packed, pieces):
     ring = pair.transmit_ring
     frames = [net.frame(number, pieces + number) for number in range(10)]
     for data in frames:
-        pair.post(32)
+        pair.post()
         session.memory.write(pair.transmit_place, net.Header().pack(12) + data)
         parts = [Piece(pair.transmit_place + i, 1, False) for i in range(pieces - 1)]
         parts.append(Piece(pair.transmit_place + pieces - 1, 12 + len(data) - pieces + 1, False))

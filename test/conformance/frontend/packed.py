@@ -45,8 +45,9 @@ class PackedRing(Ring):
     def __init__(self, memory, index, size, region=None, places=None, in_order=False):
         super().__init__(memory, index, size, in_order)
         if places is None:
-            places = (memory.allocate(16 * size, 16, region), memory.allocate(4, 4, region),
-                      memory.allocate(4, 4, region))
+            # Room behind the event structures, for tests that let the device write there.
+            places = (memory.allocate(16 * size, 16, region), memory.allocate(1024, 4, region),
+                      memory.allocate(1024, 4, region))
         #: The same three names as in a split ring: what SET_VRING_ADDR calls them.
         self.descriptors, self.avail, self.used = places
         self.reset()
