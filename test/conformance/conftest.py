@@ -5,8 +5,10 @@
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
+import time
 
 import pytest
 
@@ -41,6 +43,10 @@ def pytest_addoption(parser):
                     help="processor for the polling thread (default: the last allowed one)")
     group.addoption("--patience", type=float, default=ring.PATIENCE, metavar="SECONDS",
                     help="how long to wait for what must happen (default: %(default)s)")
+    group.addoption("--budget", type=float, metavar="SECONDS",
+                    help="skip what has not begun after so long")
+    group.addoption("--test-seconds", type=int, default=0, metavar="SECONDS",
+                    help="how long a single test may take")
     group.addoption("--full-counts", action="store_true",
                     help="repeat as often as the acceptance table says, not a tenth or less")
 
@@ -51,6 +57,30 @@ def pytest_configure(config):
                             "row(name, ...): row of the acceptance table that the test holds")
     config.addinivalue_line("markers",
                             "backend(kind): which back-end the test needs, see command_of()")
+
+
+BEGINNING = time.monotonic()
+
+
+def out_of_time(_number, _frame):
+    raise ring.Timeout("the test took longer than it may")
+
+
+def pytest_runtest_setup(item):
+    budget = item.config.getoption("--budget")
+    if budget is not None and time.monotonic() - BEGINNING > budget:
+        pytest.skip("out of time")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    seconds = item.config.getoption("--test-seconds")
+    if seconds:
+        signal.signal(signal.SIGALRM, out_of_time)
+        signal.alarm(seconds)
+    yield
+    if seconds:
+        signal.alarm(0)
 
 
 def command_of(config, kind):

@@ -77,7 +77,7 @@ def processor_time(pid):
     return ticks
 
 
-def wait_for_baseline(pid, before, timeout=10.0):
+def wait_for_baseline(pid, before, timeout=None):
     """Wait until the process holds what it held before."""
     try:
         wait_until(lambda: Census(pid).difference(before) == "", "census", timeout)
