@@ -243,5 +243,6 @@ ELSEWHERE = {
            ("guest/test_lifecycle.py",
             "test_driver_is_bound_again_and_again_under_traffic")],
     "Q7": [("guest/test_traffic.py", "test_file_over_tcp_is_intact_behind_an_iommu")],
-    "Q9": [("loop/test_payload.py", "test_every_byte_returns")],
+    "Q9": [("loop/test_paths.py", "test_every_byte_returns_on_each_path"),
+           ("loop/test_paths.py", "test_every_byte_returns_with_each_ring_size")],
 }

@@ -88,8 +88,11 @@ class Source:
                 fcntl.ioctl(self.ufd, UFFDIO_WAKE, struct.pack("=QQ", base + offset, PAGE))
 
     def close(self):
+        if self.ufd < 0:
+            return
         if self._thread is not None:
             os.eventfd_write(self._stop, 1)
             self._thread.join()
         os.close(self._stop)
         os.close(self.ufd)
+        self.ufd = -1
