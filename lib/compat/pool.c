@@ -7,9 +7,6 @@
 
 #include "compat/private.h"
 
-/* Elements that are taken at once at most: their segments share the queue's scratch space. */
-#define BURST_MAX 64
-
 /*
  * A stack of free blocks, all cut from one piece of memory. Blocks for elements with more segments
  * than the pool's come from malloc and are told by their address.
@@ -81,39 +78,74 @@ vu_element_pool_put(VuElementPool *pool, void *const *elements, unsigned int cou
 		put(pool, elements[i]);
 }
 
-/* A block for an element. @return NULL: there is none. */
-static void *
-get(VuElementPool *pool, const struct vhu_element *element)
+/*
+ * Take common elements straight into blocks: their segments are written where they are to be.
+ * @return how many; what comes next is not common, or not there.
+ */
+static unsigned int
+take_direct(struct vu_queue *queue, const struct vhu_snapshot *snapshot, VuElementPool *pool,
+	void **elements, unsigned int count)
 {
-	unsigned int segments = (unsigned int)element->chain.readable + element->chain.writable;
+	struct vhu_direct_run run = vhu_direct_begin(&queue->elements, snapshot, count);
+	void *const *top = &pool->free[pool->free_count - 1];
+	const size_t sz = pool->sz, at = vu_segments_at(sz);
+	const uint32_t room = pool->segments;
+	unsigned int i;
 
-	if (segments > pool->segments)
-		return malloc(vu_element_size(pool->sz, segments));
-	return pool->free_count != 0 ? pool->free[--pool->free_count] : NULL;
+	for (i = 0; i < count; i++) {
+		VuVirtqElement *block = *top;
+		struct vhu_direct taken;
+
+		if (!vhu_direct_take(&queue->elements, snapshot, &run,
+				(struct iovec *)((uint8_t *)block + at), room, &taken))
+			break;
+		vu_fill_element(block, sz, &taken);
+		elements[i] = block;
+		top--;
+	}
+	pool->free_count -= i;
+	vhu_direct_end(&queue->elements, &run);
+	return i;
 }
 
-/* One look at the ring. @return how many were taken. */
-static unsigned int
-take(struct vu_queue *queue, const struct vhu_snapshot *snapshot, VuElementPool *pool,
-	void **elements, uint16_t count)
+/* A block for an element of any kind. @return NULL: out of memory. */
+static VuVirtqElement *
+wrap(struct vu_queue *queue, VuElementPool *pool, const struct vhu_direct *taken)
 {
-	struct vhu_element taken[BURST_MAX];
-	uint16_t i, n = vhu_elements_take(&queue->elements, snapshot, taken, count,
-		queue->scratch, VIRTQUEUE_MAX_SIZE);
+	VuVirtqElement *block = taken->count > pool->segments ?
+		malloc(vu_element_size(pool->sz, taken->count)) :
+		pool->free[--pool->free_count];
 
-	for (i = 0; i < n; i++) {
-		void *block = get(pool, &taken[i]);
-
-		if (block == NULL || !vu_hold(queue, &taken[i])) {
-			if (block != NULL)
-				put(pool, block);
-			vhu_elements_untake(&queue->elements, snapshot, (uint16_t)(n - i));
-			break;
-		}
-		vu_fill_element(block, &taken[i], pool->sz);
-		elements[i] = block;
+	if (block == NULL)
+		return NULL;
+	if (!vu_hold(queue, taken->id, queue->scratch + taken->readable,
+			(uint16_t)(taken->count - taken->readable))) {
+		put(pool, block);
+		return NULL;
 	}
-	return i;
+	vu_fill_element(block, pool->sz, taken);
+	vu_copy_segments(block->out_sg, queue->scratch, taken->count);
+	return block;
+}
+
+/* Take one element of any kind. @return false if there is none. */
+static bool
+take_any(struct vu_queue *queue, const struct vhu_snapshot *snapshot, VuElementPool *pool,
+	void **element)
+{
+	struct vhu_element taken;
+	struct vhu_direct direct;
+
+	if (vhu_elements_take(&queue->elements, snapshot, &taken, 1, queue->scratch,
+			VIRTQUEUE_MAX_SIZE) == 0)
+		return false;
+	direct.id = taken.chain.id;
+	direct.readable = taken.chain.readable;
+	direct.count = (uint32_t)taken.chain.readable + taken.chain.writable;
+	*element = wrap(queue, pool, &direct);
+	if (*element == NULL)
+		vhu_elements_untake(&queue->elements, snapshot, 1);
+	return *element != NULL;
 }
 
 unsigned int
@@ -122,7 +154,7 @@ vu_queue_pop_burst(VuDev *dev, VuVirtq *vq, VuElementPool *pool, void **elements
 {
 	struct vu_queue *queue = vq->own;
 	const struct vhu_snapshot *snapshot;
-	unsigned int done = 0, n, wanted;
+	unsigned int done = 0;
 
 	(void)dev;
 	if (count > pool->free_count)
@@ -133,13 +165,45 @@ vu_queue_pop_burst(VuDev *dev, VuVirtq *vq, VuElementPool *pool, void **elements
 	if (snapshot == NULL)
 		return 0;
 	do {
-		wanted = count - done < BURST_MAX ? count - done : BURST_MAX;
-		n = take(queue, snapshot, pool, elements + done, (uint16_t)wanted);
-		done += n;
-	} while (n == wanted && done < count);
+		if (vhu_elements_direct_take(&queue->elements, snapshot))
+			done += take_direct(queue, snapshot, pool, elements + done, count - done);
+	} while (done < count && take_any(queue, snapshot, pool, &elements[done]) &&
+		++done < count);
 	vq->inuse = queue->elements.in_flight;
 	vu_queue_leave(queue);
 	return done;
+}
+
+/* Elements of any kind come back. */
+static void
+give_any(struct vu_queue *queue, const struct vhu_snapshot *snapshot, void *const *elements,
+	const unsigned int *lengths, unsigned int count)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		const VuVirtqElement *element = elements[i];
+		struct vhu_element held;
+
+		if (vu_held(queue, snapshot, element->index, &held))
+			vhu_elements_give(&queue->elements, snapshot, &held,
+				lengths == NULL ? 0 : lengths[i]);
+	}
+	vhu_elements_flush(&queue->elements, snapshot, UINT16_MAX);
+}
+
+static void
+give_direct(struct vu_queue *queue, const struct vhu_snapshot *snapshot, void *const *elements,
+	const unsigned int *lengths, unsigned int count)
+{
+	uint16_t index = queue->elements.ring.next_used;
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		index = vhu_direct_give(&queue->elements, snapshot,
+			((const VuVirtqElement *)elements[i])->index,
+			lengths == NULL ? 0 : lengths[i], index);
+	vhu_direct_show(&queue->elements, snapshot, index);
 }
 
 void
@@ -148,19 +212,13 @@ vu_queue_push_burst(VuDev *dev, VuVirtq *vq, VuElementPool *pool, void *const *e
 {
 	struct vu_queue *queue = vq->own;
 	const struct vhu_snapshot *snapshot = vu_queue_enter(queue);
-	unsigned int i;
 
 	(void)dev;
 	if (snapshot != NULL) {
-		for (i = 0; i < count; i++) {
-			const VuVirtqElement *element = elements[i];
-			const struct vhu_element *held = vu_held(queue, element->index);
-
-			if (held != NULL)
-				vhu_elements_give(&queue->elements, snapshot, held,
-					lengths == NULL ? 0 : lengths[i]);
-		}
-		vhu_elements_flush(&queue->elements, snapshot, UINT16_MAX);
+		if (vhu_elements_direct(&queue->elements, snapshot))
+			give_direct(queue, snapshot, elements, lengths, count);
+		else
+			give_any(queue, snapshot, elements, lengths, count);
 		vq->inuse = queue->elements.in_flight;
 		vu_queue_leave(queue);
 	}

@@ -19,10 +19,11 @@
  */
 
 #include <stdatomic.h>
+#include <string.h>
 
 #include "compat/libvhost-user.h"
 #include "dev/device.h"
-#include "ring/element.h"
+#include "ring/element_direct.h"
 #include "sock/loop.h"
 
 /** Writable segments of an element that are kept without further memory. */
@@ -33,10 +34,11 @@
  * segments, and may even have freed it.
  */
 struct vu_held {
-	struct vhu_element element;    /**< with its writable segments only */
+	uint32_t sequence;             /**< of the element; another: not kept, see vu_held() */
+	uint16_t count;                /**< writable segments */
+	uint16_t room;                 /**< of more, which is kept for the next element */
 	struct iovec few[VU_HELD_INLINE];
-	struct iovec *more;            /**< room of them, kept for the next element */
-	uint16_t room;
+	struct iovec *more;
 };
 
 /** The library's side of a VuVirtq. */
@@ -117,21 +119,10 @@ void vu_queue_free(struct vu_queue *queue);
 void vu_queue_end(struct vu_queue *queue);
 /** Tell the program, once, that the ring is broken. */
 void vu_queue_panic(struct vu_queue *queue, enum vhu_broken reason);
-/**
- * Begin to use the ring: what the snapshot names may be used until vu_queue_leave(). @return NULL,
- * and nothing is to be left, if the device is given up.
- */
-const struct vhu_snapshot *vu_queue_enter(struct vu_queue *queue);
-/** Stop using it; the program is told if the ring broke meanwhile. */
-void vu_queue_leave(struct vu_queue *queue);
-/** Keep what is needed to give an element back. @return false if out of memory. */
-bool vu_hold(struct vu_queue *queue, const struct vhu_element *element);
-/** What was kept of the element with this id, or NULL if there can be none. */
-const struct vhu_element *vu_held(const struct vu_queue *queue, unsigned int id);
-/** Bytes of a block with room for so many segments behind the program's @p sz bytes. */
-size_t vu_element_size(size_t sz, unsigned int segments);
-/** Fill a block in. */
-void vu_fill_element(VuVirtqElement *to, const struct vhu_element *from, size_t sz);
+/** Out of the way of the inline functions: the program is told that the ring broke. */
+void vu_queue_tell_broken(struct vu_queue *queue);
+/** Room for the writable segments of an element with many. @return false if out of memory. */
+bool vu_hold_many(struct vu_held *held, uint16_t count);
 
 /* request.c */
 
@@ -157,6 +148,90 @@ static inline VuVirtq *
 vu_public(struct vu_queue *queue)
 {
 	return &queue->dev->vq[queue->index];
+}
+
+/*
+ * What every pop and push does. Inline, because a call for each of these steps would cost more than
+ * the steps.
+ */
+
+/**
+ * Begin to use the ring: what the snapshot names may be used until vu_queue_leave(). @return NULL,
+ * and nothing is to be left, if the device is given up.
+ */
+static inline const struct vhu_snapshot *
+vu_queue_enter(struct vu_queue *queue)
+{
+	return queue->dev->broken ? NULL : vhu_reader_enter(&queue->elements.ring.reader);
+}
+
+/** Stop using it; the program is told if the ring broke meanwhile. */
+static inline void
+vu_queue_leave(struct vu_queue *queue)
+{
+	vhu_reader_leave(&queue->elements.ring.reader);
+	/* With the ring left: the program may do what it likes in its callback. */
+	if (__builtin_expect(vhu_ring_is_broken(&queue->elements.ring), 0))
+		vu_queue_tell_broken(queue);
+}
+
+/** Mostly one or two: a call of memcpy() would cost more than they do. */
+static inline void
+vu_copy_segments(struct iovec *to, const struct iovec *from, uint32_t count)
+{
+	uint32_t i;
+
+	for (i = 0; i < count; i++) {
+		to[i].iov_base = from[i].iov_base;
+		to[i].iov_len = from[i].iov_len;
+	}
+}
+
+/** Keep the writable segments of an element. @return false if out of memory. */
+static inline bool
+vu_hold(struct vu_queue *queue, uint16_t id, const struct iovec *writable, uint16_t count)
+{
+	struct vu_held *held = &queue->held[id];
+
+	if (count > VU_HELD_INLINE && !vu_hold_many(held, count))
+		return false;
+	held->sequence = queue->elements.slots[id].sequence;
+	held->count = count;
+	vu_copy_segments(count <= VU_HELD_INLINE ? held->few : held->more, writable, count);
+	return true;
+}
+
+/** The element with this id, as it is to be given back. @return false if it is not out. */
+bool vu_held(struct vu_queue *queue, const struct vhu_snapshot *snapshot, unsigned int id,
+	struct vhu_element *element);
+
+/** The segments of an element lie behind the part that the program asked for, aligned to them. */
+static inline size_t
+vu_segments_at(size_t sz)
+{
+	return (sz + _Alignof(struct iovec) - 1) & ~(_Alignof(struct iovec) - 1);
+}
+
+/** Bytes of a block with room for so many segments behind the program's @p sz bytes. */
+static inline size_t
+vu_element_size(size_t sz, unsigned int segments)
+{
+	return vu_segments_at(sz) + segments * sizeof(struct iovec);
+}
+
+/** Fill a block in, except for the segments: the readable ones come first in it. */
+static inline void
+vu_fill_element(VuVirtqElement *to, size_t sz, const struct vhu_direct *taken)
+{
+	struct iovec *segments = (struct iovec *)((uint8_t *)to + vu_segments_at(sz));
+
+	if (sz > sizeof(*to))
+		memset(to + 1, 0, sz - sizeof(*to));
+	to->index = taken->id;
+	to->out_num = taken->readable;
+	to->in_num = taken->count - taken->readable;
+	to->out_sg = segments;
+	to->in_sg = segments + taken->readable;
 }
 
 #endif /* VHU_COMPAT_PRIVATE_H */

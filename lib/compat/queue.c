@@ -8,8 +8,8 @@
 
 #include "compat/private.h"
 
-/* The segments of an element lie behind the part that the program asked for, aligned to them. */
-#define SEGMENTS_AT(sz) (((sz) + _Alignof(struct iovec) - 1) & ~(_Alignof(struct iovec) - 1))
+/* Segments that there is room for in an element's block before anybody has counted them. */
+#define DIRECT_SEGMENTS 8
 
 static void
 free_held(struct vu_queue *queue)
@@ -96,106 +96,102 @@ vu_queue_panic(struct vu_queue *queue, enum vhu_broken reason)
 	vu_panic(queue->dev, "queue %u: %s", queue->index, vhu_broken_text(reason));
 }
 
-const struct vhu_snapshot *
-vu_queue_enter(struct vu_queue *queue)
-{
-	if (queue->dev->broken)
-		return NULL;
-	return vhu_reader_enter(&queue->elements.ring.reader);
-}
-
 void
-vu_queue_leave(struct vu_queue *queue)
+vu_queue_tell_broken(struct vu_queue *queue)
 {
-	struct vhu_ring *ring = &queue->elements.ring;
-
-	vhu_reader_leave(&ring->reader);
-	/* With the ring left: the program may do what it likes in its callback. */
-	if (__builtin_expect(vhu_ring_is_broken(ring), 0))
-		vu_queue_panic(queue, (enum vhu_broken)atomic_load(&ring->broken));
+	vu_queue_panic(queue, (enum vhu_broken)atomic_load(&queue->elements.ring.broken));
 }
 
 bool
-vu_hold(struct vu_queue *queue, const struct vhu_element *element)
+vu_hold_many(struct vu_held *held, uint16_t count)
 {
-	struct vu_held *held = &queue->held[element->chain.id];
-	uint16_t count = element->chain.writable;
+	struct iovec *more;
 
-	if (count > VU_HELD_INLINE && count > held->room) {
-		struct iovec *more = realloc(held->more, count * sizeof(*more));
-
-		if (more == NULL)
-			return false;
-		held->more = more;
-		held->room = count;
-	}
-	held->element = *element;
-	held->element.segments = count <= VU_HELD_INLINE ? held->few : held->more;
-	held->element.chain.readable = 0;
-	memcpy(held->element.segments, element->segments + element->chain.readable,
-		count * sizeof(struct iovec));
+	if (count <= held->room)
+		return true;
+	more = realloc(held->more, count * sizeof(*more));
+	if (more == NULL)
+		return false;
+	held->more = more;
+	held->room = count;
 	return true;
 }
 
-const struct vhu_element *
-vu_held(const struct vu_queue *queue, unsigned int id)
+bool
+vu_held(struct vu_queue *queue, const struct vhu_snapshot *snapshot, unsigned int id,
+	struct vhu_element *element)
 {
-	return id < queue->held_count ? &queue->held[id].element : NULL;
+	struct vu_held *held;
+
+	if (id >= queue->held_count || !vhu_elements_find(&queue->elements, (uint16_t)id, element))
+		return false;
+	held = &queue->held[id];
+	/*
+	 * Elements that were taken the short way are not kept: only a log that was switched on
+	 * meanwhile wants to know their segments, and then the ring still has them.
+	 */
+	if (held->sequence != element->sequence && snapshot->dirty != NULL)
+		return vhu_elements_again(&queue->elements, snapshot, element, queue->scratch);
+	element->chain.writable = held->count;
+	element->segments = held->count <= VU_HELD_INLINE ? held->few : held->more;
+	return true;
 }
 
-void
-vu_fill_element(VuVirtqElement *to, const struct vhu_element *from, size_t sz)
-{
-	struct iovec *segments = (struct iovec *)((uint8_t *)to + SEGMENTS_AT(sz));
-	const uint16_t readable = from->chain.readable, writable = from->chain.writable;
-
-	memset(to, 0, sz);
-	to->index = from->chain.id;
-	to->in_num = writable;
-	to->out_num = readable;
-	to->in_sg = segments;
-	to->out_sg = segments + writable;
-	memcpy(to->in_sg, from->segments + readable, writable * sizeof(segments[0]));
-	memcpy(to->out_sg, from->segments, readable * sizeof(segments[0]));
-}
-
-size_t
-vu_element_size(size_t sz, unsigned int segments)
-{
-	return SEGMENTS_AT(sz) + segments * sizeof(struct iovec);
-}
-
-/* Take one element into a block of its own. */
+/*
+ * Take a common element straight into its block, which has room for the segments that most have.
+ * @return NULL: nothing was taken.
+ */
 static VuVirtqElement *
-take(struct vu_queue *queue, const struct vhu_snapshot *snapshot, size_t sz)
+take_direct(struct vu_queue *queue, const struct vhu_snapshot *snapshot, size_t sz)
+{
+	struct vhu_direct_run run;
+	struct vhu_direct taken;
+	VuVirtqElement *block;
+
+	if (!vhu_elements_direct_take(&queue->elements, snapshot))
+		return NULL;
+	run = vhu_direct_begin(&queue->elements, snapshot, 1);
+	if (run.waiting == 0)
+		return NULL;
+	block = malloc(vu_element_size(sz, DIRECT_SEGMENTS));
+	if (block == NULL)
+		return NULL;
+	if (!vhu_direct_take(&queue->elements, snapshot, &run,
+			(struct iovec *)((uint8_t *)block + vu_segments_at(sz)), DIRECT_SEGMENTS,
+			&taken)) {
+		free(block);
+		return NULL;
+	}
+	vhu_direct_end(&queue->elements, &run);
+	vu_fill_element(block, sz, &taken);
+	return block;
+}
+
+/* Take an element of any kind. */
+static VuVirtqElement *
+take_any(struct vu_queue *queue, const struct vhu_snapshot *snapshot, size_t sz)
 {
 	struct vhu_element element;
+	struct vhu_direct taken;
 	VuVirtqElement *block;
 
 	if (vhu_elements_take(&queue->elements, snapshot, &element, 1, queue->scratch,
 			VIRTQUEUE_MAX_SIZE) == 0)
 		return NULL;
-	block = malloc(vu_element_size(sz,
-		(unsigned int)element.chain.readable + element.chain.writable));
-	if (block == NULL || !vu_hold(queue, &element)) {
+	taken.id = element.chain.id;
+	taken.readable = element.chain.readable;
+	taken.count = (uint32_t)element.chain.readable + element.chain.writable;
+	block = malloc(vu_element_size(sz, taken.count));
+	if (block == NULL || !vu_hold(queue, taken.id, queue->scratch + taken.readable,
+			element.chain.writable)) {
 		/* Out of memory passes: the request stays where it is. */
 		free(block);
 		vhu_elements_untake(&queue->elements, snapshot, 1);
 		return NULL;
 	}
-	vu_fill_element(block, &element, sz);
+	vu_fill_element(block, sz, &taken);
+	vu_copy_segments(block->out_sg, queue->scratch, taken.count);
 	return block;
-}
-
-/* What programs may look at. */
-static void
-mirror(struct vu_queue *queue)
-{
-	VuVirtq *vq = vu_public(queue);
-
-	vq->inuse = queue->elements.in_flight;
-	vq->last_avail_idx = queue->elements.ring.next_avail;
-	vq->used_idx = queue->elements.ring.next_used;
 }
 
 void *
@@ -203,13 +199,17 @@ vu_queue_pop(VuDev *dev, VuVirtq *vq, size_t sz)
 {
 	struct vu_queue *queue = vq->own;
 	const struct vhu_snapshot *snapshot = vu_queue_enter(queue);
-	VuVirtqElement *element;
+	VuVirtqElement *element = NULL;
 
 	(void)dev;
 	if (snapshot == NULL)
 		return NULL;
-	element = sz < sizeof(*element) ? NULL : take(queue, snapshot, sz);
-	mirror(queue);
+	if (sz >= sizeof(*element)) {
+		element = take_direct(queue, snapshot, sz);
+		if (element == NULL)
+			element = take_any(queue, snapshot, sz);
+	}
+	vq->inuse = queue->elements.in_flight;
 	vu_queue_leave(queue);
 	return element;
 }
@@ -226,7 +226,7 @@ vu_queue_rewind(VuDev *dev, VuVirtq *vq, unsigned int num)
 		return false;
 	done = num <= UINT16_MAX &&
 		vhu_elements_untake(&queue->elements, snapshot, (uint16_t)num);
-	mirror(queue);
+	vq->inuse = queue->elements.in_flight;
 	vu_queue_leave(queue);
 	return done;
 }
@@ -245,13 +245,13 @@ vu_queue_fill(VuDev *dev, VuVirtq *vq, const VuVirtqElement *elem, unsigned int 
 {
 	struct vu_queue *queue = vq->own;
 	const struct vhu_snapshot *snapshot = vu_queue_enter(queue);
-	const struct vhu_element *held = vu_held(queue, elem->index);
+	struct vhu_element held;
 
 	(void)dev;
 	if (snapshot == NULL)
 		return;
-	if (held != NULL && idx <= UINT16_MAX)
-		vhu_elements_fill(&queue->elements, snapshot, held, len, (uint16_t)idx);
+	if (idx <= UINT16_MAX && vu_held(queue, snapshot, elem->index, &held))
+		vhu_elements_fill(&queue->elements, snapshot, &held, len, (uint16_t)idx);
 	vu_queue_leave(queue);
 }
 
@@ -266,23 +266,38 @@ vu_queue_flush(VuDev *dev, VuVirtq *vq, unsigned int num)
 		return;
 	vhu_elements_flush(&queue->elements, snapshot,
 		num < UINT16_MAX ? (uint16_t)num : UINT16_MAX);
-	mirror(queue);
+	vq->inuse = queue->elements.in_flight;
 	vu_queue_leave(queue);
+}
+
+/* An element of any kind comes back. */
+static void
+give(struct vu_queue *queue, const struct vhu_snapshot *snapshot, unsigned int id,
+	unsigned int len)
+{
+	struct vhu_element held;
+
+	if (vu_held(queue, snapshot, id, &held) &&
+	    vhu_elements_give(&queue->elements, snapshot, &held, len))
+		vhu_elements_flush(&queue->elements, snapshot, UINT16_MAX);
 }
 
 void
 vu_queue_push(VuDev *dev, VuVirtq *vq, const VuVirtqElement *elem, unsigned int len)
 {
 	struct vu_queue *queue = vq->own;
+	struct vhu_element_queue *elements = &queue->elements;
 	const struct vhu_snapshot *snapshot = vu_queue_enter(queue);
-	const struct vhu_element *held = vu_held(queue, elem->index);
 
 	(void)dev;
 	if (snapshot == NULL)
 		return;
-	if (held != NULL && vhu_elements_give(&queue->elements, snapshot, held, len))
-		vhu_elements_flush(&queue->elements, snapshot, UINT16_MAX);
-	mirror(queue);
+	if (vhu_elements_direct(elements, snapshot))
+		vhu_direct_show(elements, snapshot, vhu_direct_give(elements, snapshot,
+			elem->index, len, elements->ring.next_used));
+	else
+		give(queue, snapshot, elem->index, len);
+	vq->inuse = elements->in_flight;
 	vu_queue_leave(queue);
 }
 

@@ -71,6 +71,8 @@ remember(struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot, b
 	element->sequence = queue->sequence++;
 	slot->sequence = element->sequence;
 	slot->position = (uint32_t)queue->taken;
+	slot->room = chain->writable_size < UINT32_MAX ? (uint32_t)chain->writable_size :
+		UINT32_MAX;
 	slot->slots = chain->slots;
 	slot->state = VHU_ELEMENT_TAKEN;
 	slot->again = again;
@@ -300,5 +302,21 @@ vhu_elements_find(const struct vhu_element_queue *queue, uint16_t id, struct vhu
 		.chain.slots = queue->slots[id].slots,
 		.sequence = queue->slots[id].sequence,
 	};
+	return true;
+}
+
+bool
+vhu_elements_again(struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot,
+	struct vhu_element *element, struct iovec *segments)
+{
+	struct vhu_chain chain = { .id = element->chain.id, .slots = 1 };
+	const struct vhu_chain_build build = { &queue->ring, snapshot, segments, VHU_SEGMENTS_MAX,
+		&chain };
+
+	if (!enter(queue, snapshot) || snapshot->format != VHU_SPLIT ||
+	    vhu_split_add(&build, chain.id) != VHU_FOUND_CHAIN)
+		return false;
+	element->chain = chain;
+	element->segments = segments;
 	return true;
 }

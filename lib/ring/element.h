@@ -36,32 +36,42 @@ struct vhu_element {
 	struct iovec *segments;
 };
 
+/** Of an id. */
+enum vhu_element_state {
+	VHU_ELEMENT_NONE = 0, /**< with the driver */
+	VHU_ELEMENT_TAKEN,    /**< with the device */
+	VHU_ELEMENT_BACK,     /**< given back, to be flushed */
+};
+
 /** What the queue knows of an id. */
 struct vhu_element_slot {
 	uint32_t sequence;
 	uint32_t position;   /**< low bits of queue->taken when it was */
 	uint32_t written;    /**< bytes, when it is back */
+	uint32_t room;       /**< bytes that can be written, UINT32_MAX if more */
 	uint16_t slots;      /**< descriptors of the ring that it takes */
-	uint8_t state;       /**< enum in element.c; 0: with the driver */
+	uint8_t state;       /**< enum vhu_element_state */
 	bool again;          /**< a predecessor took it */
 	struct vhu_inflight_place place; /**< packed: in the in-flight area */
-};
+} __attribute__((aligned(32)));  /* found by a shift */
 
 struct vhu_element_queue {
 	struct vhu_ring ring;             /**< first: what the device publishes */
 
 	/* All below: whoever bursts; the control thread while the ring is parked. */
 	uint16_t size;                    /**< of the ring; 0: never started */
+	/** of the arrays order and filled, whose sizes are powers of two: no division */
+	uint32_t mask;
 	uint32_t sequence;                /**< of the next element */
 	uint16_t in_flight;               /**< taken and not flushed */
 	uint16_t in_flight_slots;         /**< descriptors of those */
 	struct vhu_element_slot *slots;   /**< by id */
 
-	uint16_t *order;                  /**< ids as taken: entry n modulo size */
+	uint16_t *order;                  /**< ids as taken: entry n & mask */
 	uint64_t taken;                   /**< entries of order so far */
 	uint64_t oldest;                  /**< in order: the first that is not flushed */
 
-	uint16_t *filled;                 /**< ids as given back, or none: entry n modulo size */
+	uint16_t *filled;                 /**< ids as given back, or none: entry n & mask */
 	uint64_t fill;                    /**< next to be flushed */
 	uint64_t fill_end;                /**< behind the last one filled */
 
@@ -157,6 +167,15 @@ bool vhu_elements_want_kicks(struct vhu_element_queue *queue, const struct vhu_s
 void vhu_elements_sum(struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot,
 	struct iovec *segments, uint64_t *readable, uint64_t *writable, uint64_t readable_limit,
 	uint64_t writable_limit);
+
+/**
+ * Walk the descriptors of an element on a split ring again, for its writable segments, which come
+ * behind the readable ones. A driver that changed them meanwhile breaks the ring, or misleads
+ * itself.
+ * @param segments  room for VHU_SEGMENTS_MAX. @return false: there is no such element any more.
+ */
+bool vhu_elements_again(struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot,
+	struct vhu_element *element, struct iovec *segments);
 
 /** The element in flight with this id. @return false if there is none. Segments are not filled. */
 bool vhu_elements_find(const struct vhu_element_queue *queue, uint16_t id,

@@ -60,8 +60,8 @@ vhu_elements_fill(struct vhu_element_queue *queue, const struct vhu_snapshot *sn
 		if (place >= queue->fill_end)
 			queue->fill_end = place + 1;
 	}
-	if (written > element->chain.writable_size)
-		written = (uint32_t)element->chain.writable_size;
+	if (written > slot->room)
+		written = slot->room;
 	if (snapshot->dirty != NULL)
 		note_data(snapshot, element, written);
 	slot->written = written;

@@ -12,13 +12,6 @@
 
 #include "ring/element.h"
 
-/** Of an id. */
-enum vhu_element_state {
-	VHU_ELEMENT_NONE = 0, /**< with the driver */
-	VHU_ELEMENT_TAKEN,    /**< with the device */
-	VHU_ELEMENT_BACK,     /**< given back, to be flushed */
-};
-
 /** In queue->filled: nothing there. No id is that large. */
 #define VHU_ELEMENT_GAP UINT16_MAX
 
@@ -26,7 +19,7 @@ enum vhu_element_state {
 static inline uint32_t
 vhu_element_place(const struct vhu_element_queue *queue, uint64_t n)
 {
-	return (uint32_t)(n % queue->size);
+	return (uint32_t)n & queue->mask;
 }
 
 #endif /* VHU_RING_ELEMENT_PRIVATE_H */

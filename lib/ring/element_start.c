@@ -17,13 +17,26 @@ struct layout {
 	uint16_t *free_next;
 };
 
+/* The power of two that is at least @p size. */
+static uint32_t
+round_up(uint16_t size)
+{
+	uint32_t n = 1;
+
+	while (n < size)
+		n *= 2;
+	return n;
+}
+
 size_t
 vhu_element_queue_memory(uint16_t size)
 {
 	struct layout *l;
 
-	return size * (sizeof(*l->slots) + sizeof(*l->again) + sizeof(*l->copies) +
-		sizeof(*l->order) + sizeof(*l->filled) + sizeof(*l->free_next));
+	return sizeof(*l->slots) +
+		size * (sizeof(*l->slots) + sizeof(*l->again) + sizeof(*l->copies) +
+			sizeof(*l->free_next)) +
+		round_up(size) * (sizeof(*l->order) + sizeof(*l->filled));
 }
 
 void
@@ -37,14 +50,17 @@ static void
 lay_out(struct vhu_element_queue *queue, void *memory, uint16_t size)
 {
 	memset(memory, 0, vhu_element_queue_memory(size));
-	queue->slots = memory;
+	/* Aligned as malloc() does: up to the next slot's beginning. */
+	queue->slots = (struct vhu_element_slot *)(((uintptr_t)memory +
+		sizeof(queue->slots[0]) - 1) & ~(uintptr_t)(sizeof(queue->slots[0]) - 1));
 	queue->again = (struct vhu_inflight_chain *)&queue->slots[size];
 	queue->copies = (struct vhu_inflight_copy *)&queue->again[size];
 	queue->order = (uint16_t *)&queue->copies[size];
-	queue->filled = &queue->order[size];
-	queue->free.next = &queue->filled[size];
+	queue->mask = round_up(size) - 1;
+	queue->filled = &queue->order[queue->mask + 1];
+	queue->free.next = &queue->filled[queue->mask + 1];
 	/* VHU_ELEMENT_GAP */
-	memset(queue->filled, 0xff, size * sizeof(queue->filled[0]));
+	memset(queue->filled, 0xff, (queue->mask + 1) * sizeof(queue->filled[0]));
 }
 
 static void

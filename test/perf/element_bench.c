@@ -142,6 +142,11 @@ offer(void)
 		avail->ring[(uint16_t)(avail->idx + i) % SIZE] = head;
 	}
 	__atomic_store_n(&avail->idx, (uint16_t)(avail->idx + BATCH), __ATOMIC_RELEASE);
+	/*
+	 * A driver is another core: what it wrote is in memory, not in this core's store buffer,
+	 * where it matters with how many instructions it was written.
+	 */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 static uint64_t

@@ -385,6 +385,43 @@ burst_takes_elements_larger_than_the_pools_blocks(void **state)
 	vu_element_pool_free(pool);
 }
 
+static void
+pages_of_an_element_that_was_out_when_the_log_came_are_marked(void **state)
+{
+	const uint64_t size = (RIG_GUEST + RIG_MEMORY) >> 12 >> 3;
+	VhostUserLog log = { size, 0 };
+	int fd = memfd_create("log", MFD_CLOEXEC);
+	VuVirtqElement *element;
+	uint64_t answer;
+	uint8_t *bits;
+
+	(void)state;
+	rig.protocol = BIT(VHOST_USER_PROTOCOL_F_LOG_SHMFD);
+	assert_int_equal(ftruncate(fd, (off_t)size), 0);
+	bits = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_true(bits != MAP_FAILED);
+	rig_start();
+	/* The first is taken the long way, which finds the region; the second the short way. */
+	rig_offer(0, request, 3);
+	element = pop();
+	vu_queue_push(&rig.dev, queue(), element, 1);
+	free(element);
+	rig_offer(4, request, 3);
+	element = pop();
+	/* The program's list is its own. */
+	memset(element->in_sg, 0, element->in_num * sizeof(element->in_sg[0]));
+	rig_write(VHOST_USER_SET_LOG_BASE, 1, &log, sizeof(log), fd);
+	assert_true(vu_dispatch(&rig.dev));
+	rig_read(VHOST_USER_SET_LOG_BASE, &answer, sizeof(answer));
+	assert_int_equal(rig_u64(VHOST_USER_SET_FEATURES,
+		BIT(32) | BIT(30) | BIT(28) | BIT(26), -1), 0);
+	vu_queue_push(&rig.dev, queue(), element, 513);
+	free(element);
+	assert_int_equal(bits[((RIG_GUEST + RIG_DATA + 0x1000) >> 12) / 8], 0x06);
+	munmap(bits, size);
+	close(fd);
+}
+
 int
 main(void)
 {
@@ -404,6 +441,7 @@ main(void)
 		RIG_TEST(lying_ring_panics_once_and_gives_nothing),
 		RIG_TEST(handler_runs_at_a_kick_and_once_after_the_start),
 		RIG_TEST(new_kick_descriptor_stops_and_starts_the_queue_for_the_program),
+		RIG_TEST(pages_of_an_element_that_was_out_when_the_log_came_are_marked),
 		RIG_TEST(burst_moves_many_and_returns_their_blocks),
 		RIG_TEST(burst_takes_elements_larger_than_the_pools_blocks),
 	};
