@@ -22,13 +22,13 @@ DEVICES = {"split": "", "plain-buffers": ",mrg_rxbuf=off", "packed": ",packed=on
 class Travel:
     """A guest with a stream, which moves to and fro between two pairs of ports of one back-end."""
 
-    def __init__(self, folder, back_end, **machine):
+    def __init__(self, folder, back_end, offers=(), **machine):
         self.folder = folder
         self.machine = machine
         self.here = [folder / "a0.sock", folder / "a1.sock"]
         self.there = [folder / "b0.sock", folder / "b1.sock"]
         self.count = 0
-        self.back = back_end(self.here + self.there)
+        self.back = back_end(self.here + self.there, offers=offers)
         self.guest = self.stream = None
 
     def __enter__(self):
@@ -81,8 +81,8 @@ def travel(folder, back_end):
     """Makes a Travel that is cleaned up."""
     made = []
 
-    def make(**machine):
-        made.append(Travel(folder, back_end, **machine))
+    def make(**settings):
+        made.append(Travel(folder, back_end, **settings))
         return made[-1]
 
     yield make
@@ -131,7 +131,7 @@ def test_guest_goes_on_when_the_target_dies(travel):
 
 def test_guest_goes_first_and_fetches_its_memory_later(travel, often, any_qemu):
     """Postcopy, again and again: the back-end waits for pages that are not there yet."""
-    journey = travel(qemu=any_qemu)
+    journey = travel(qemu=any_qemu, offers=["postcopy"])
     needs.protocol_features(journey.here[0], PROTOCOL_F_PAGEFAULT)
     journey.depart()
     journey.guest.must("dd if=/dev/urandom of=/tmp/still bs=1M count=64 2>&1")

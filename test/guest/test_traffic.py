@@ -130,7 +130,7 @@ def test_every_queue_pair_carries_traffic(folder, any_qemu, device):
 def test_file_over_tcp_is_intact_behind_an_iommu(folder, back_end, any_qemu, device, strict):
     """Every address is one of the IOMMU's; with strict each is invalid as soon as it was used."""
     paths = [folder / "0.sock", folder / "1.sock"]
-    with back_end(paths) as back:
+    with back_end(paths, offers=["iommu"]) as back:
         needs.virtio_features(paths[0], VIRTIO_F_ACCESS_PLATFORM,
                               *([VIRTIO_F_RING_PACKED] if device else []))
         with Guest(folder, paths, device_options=device, qemu=any_qemu, iommu=True,

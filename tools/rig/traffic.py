@@ -86,11 +86,13 @@ class BackEnd:
 class VhuTestpmd(BackEnd):
     """vhu-testpmd, on the library's own interface."""
 
-    def __init__(self, paths, queues=1, fwd="io", client=False, hugepages=False, options=()):
+    def __init__(self, paths, queues=1, fwd="io", client=False, hugepages=False, options=(),
+                 offers=()):
         self.summary_path = Path(str(paths[0]) + f".{os.getpid()}.json")
         command = [place.VHU_TESTPMD, *eal(BACK_CORE, hugepages), "--"]
+        more = "".join(f",{offer}=1" for offer in offers)
         for path in paths:
-            command += ["--port", f"path={path},queues={queues},client={int(client)}"]
+            command += ["--port", f"path={path},queues={queues},client={int(client)}{more}"]
         command += ["--fwd", fwd, "--json", self.summary_path, *options]
         super().__init__(paths, client, Process("vhu-testpmd", command))
 
@@ -116,11 +118,13 @@ class Driver(BackEnd):
     plugin = ["-d", place.NET_VHU]
     arguments = ""
 
-    def __init__(self, paths, queues=1, fwd="io", client=False, hugepages=False, options=()):
+    def __init__(self, paths, queues=1, fwd="io", client=False, hugepages=False, options=(),
+                 offers=()):
+        more = self.arguments + "".join(f",{offer}-support=1" for offer in offers)
         command = [place.program("dpdk-testpmd"), *eal(BACK_CORE, hugepages), *self.plugin]
         for index, path in enumerate(paths):
             command += ["--vdev", f"{self.driver}{index},iface={path},queues={queues},"
-                                  f"client={int(client)}{self.arguments}"]
+                                  f"client={int(client)}{more}"]
         command += ["--", f"--forward-mode={fwd}", "--auto-start", "--no-mlockall",
                     "--nb-cores=1", f"--rxq={queues}", f"--txq={queues}", "--stats-period=3600",
                     "--total-num-mbufs=16384", *options]
@@ -132,7 +136,7 @@ class RteVhost(Driver):
 
     driver = "net_vhost"
     plugin = []
-    arguments = ",iommu-support=1,postcopy-support=1,tso=1"
+    arguments = ",tso=1"
 
 
 class Verify:
