@@ -109,7 +109,8 @@ def test_memory_goes_while_a_burst_copies(start, backend, counts, way):
     take_away, slots = WAYS[way]
     chance = random.Random(7)
     midst = 0
-    for _ in range(counts(1000, 8)):
+    rounds = counts(1000, 8)
+    for _ in range(rounds):
         session = start(ring_size=1024, buffer_size=64, protocol_features=PROTOCOL_FEATURES
                         if slots else PROTOCOL_FEATURES & ~SLOTS)
         regions = storm(session, chance)
@@ -123,4 +124,5 @@ def test_memory_goes_while_a_burst_copies(start, backend, counts, way):
         backend.check()
         session.memory.check_guards()
         session.close()
-    assert midst > 0, "no burst was interrupted: the frames are too few or too short"
+    # Few rounds on a busy machine prove nothing about the timing.
+    assert midst > 0 or rounds < 100, "no burst was interrupted: frames are too few or too short"

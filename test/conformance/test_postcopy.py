@@ -10,6 +10,7 @@ from frontend import messages, net
 from frontend.memory import PAGE, GuestMemory, Region
 from frontend.messages import Protocol, Request, bit, u64
 from frontend.postcopy import Source
+from frontend.ring import wait_until
 from frontend.session import PROTOCOL_FEATURES
 
 pytestmark = pytest.mark.backend("postcopy")
@@ -137,7 +138,8 @@ def test_advice_over_and_over(advised, backend):
         assert len(reply.fds) == 1
         os.close(reply.fds[0])
         session.connection._received_fds.clear()  # pylint: disable=protected-access
-    assert len(os.listdir(f"/proc/{backend.pid}/fd")) == before
+    wait_until(lambda: len(os.listdir(f"/proc/{backend.pid}/fd")) == before,
+               "as many descriptors as before")
 
 
 @pytest.mark.row("P3")
