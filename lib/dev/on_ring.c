@@ -292,6 +292,7 @@ call_replaced(struct vhu_device *device, uint16_t index)
 {
 	if (device->rings[index].started)
 		vhu_ring_call_anyway(device, &device->rings[index]);
+	vhu_device_settle(device, vhu_accept());
 }
 
 struct vhu_verdict
@@ -301,16 +302,13 @@ vhu_on_set_vring_call(struct vhu_device *device, struct vhu_message *m, struct v
 	int fd, old = ring->call_fd;
 	bool old_none = ring->call_none;
 	struct vhu_published *next = NULL;
+	struct vhu_bin *bin = vhu_bin_own(device);
 	struct vhu_verdict verdict;
-	struct vhu_bin *bin;
 
 	(void)reply;
 	verdict = check_event_fd(ring, m, true, &fd);
 	if (verdict.severity != VHU_ACCEPT)
 		return verdict;
-	bin = vhu_bin_new(device);
-	if (bin == NULL)
-		return vhu_refuse(VHU_REFUSE, "out of memory for ring %u", ring->index);
 	ring->call_fd = fd;
 	ring->call_none = fd < 0;
 	if (ring->published != NULL) {
@@ -318,13 +316,16 @@ vhu_on_set_vring_call(struct vhu_device *device, struct vhu_message *m, struct v
 		if (next == NULL) {
 			ring->call_fd = old;
 			ring->call_none = old_none;
-			vhu_bin_discard(bin);
 			return verdict;
 		}
 		vhu_ring_swap(ring, next, bin);
 	}
 	(void)vhu_message_take_fd(m, 0);
-	/* An lcore may be about to write to the old one. */
+	/*
+	 * An lcore may be about to write to the old one. After the acknowledgement the front-end
+	 * may put that to another use, so it has to wait.
+	 */
+	vhu_device_defer(device);
 	bin->fd = old;
 	bin->ring = ring->index;
 	bin->then = call_replaced;

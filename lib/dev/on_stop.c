@@ -23,6 +23,20 @@ base_final(struct vhu_device *device, uint16_t index)
 	vhu_device_settle(device, vhu_accept());
 }
 
+/*
+ * May what is in flight stay there? The front-end has to ask for it, and there has to be an
+ * in-flight area where it stays marked for whoever comes next; without one it would be lost.
+ */
+static bool
+leaves_in_flight(const struct vhu_device *device, const struct vhu_device_ring *ring,
+	uint32_t request)
+{
+	if (vhu_ring_inflight(device, ring) == NULL)
+		return false;
+	return request == VHU_GET_VRING_BASE_SKIP_DRAIN ||
+		(device->protocol & VHU_BIT(VHU_PROTOCOL_GET_VRING_BASE_INFLIGHT));
+}
+
 struct vhu_verdict
 vhu_on_get_vring_base(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
 {
@@ -30,9 +44,7 @@ vhu_on_get_vring_base(struct vhu_device *device, struct vhu_message *m, struct v
 	struct vhu_bin *bin = vhu_bin_own(device);
 
 	(void)reply;
-	/* What is in flight stays there, marked in the inflight area, for whoever comes next. */
-	if (m->request != VHU_GET_VRING_BASE_SKIP_DRAIN &&
-	    !(device->protocol & VHU_BIT(VHU_PROTOCOL_GET_VRING_BASE_INFLIGHT)))
+	if (!leaves_in_flight(device, ring, m->request))
 		vhu_ring_tell_stopping(device, ring);
 	vhu_device_defer(device);
 	vhu_ring_swap(ring, NULL, bin);

@@ -115,7 +115,8 @@ await_call(struct work *work, int fd)
 
 /*
  * A burst that began before the swap may still signal the old descriptor; it must not be lost for
- * that. Once the new one was signalled the old one must stay silent.
+ * that. From the acknowledgement on, which front_settle() has waited for, the old one must stay
+ * silent, and the new one is signalled.
  */
 static int
 cycle_calls(struct work *work)
@@ -128,10 +129,10 @@ cycle_calls(struct work *work)
 	error = prepare_calls(work);
 	if (error == 0)
 		error = front_settle(&work->front);
-	for (i = 0; i < 2; i++) {
-		await_call(work, work->calls[i]);
+	for (i = 0; i < 2; i++)
 		work->result->calls += read_calls(old[i]);
-	}
+	for (i = 0; i < 2; i++)
+		await_call(work, work->calls[i]);
 	nanosleep(&while_frames_flow, NULL);
 	for (i = 0; i < 2; i++) {
 		work->result->late_calls += read_calls(old[i]);

@@ -140,6 +140,35 @@ ring_larger_than_the_area_runs_without(void **state)
 }
 
 static void
+note_stopping(void *owner, uint16_t ring)
+{
+	assert_ptr_equal(owner, &rig);
+	rig.rings[ring].next_avail += 100;
+}
+
+/* It stays marked in the area, for whoever serves the device next. */
+static void
+base_with_an_area_leaves_what_is_in_flight(void **state)
+{
+	struct vhu_wire_vring_state ring = { 1, 0 };
+	uint8_t *seen;
+
+	(void)state;
+	rig.ops.stopping = note_stopping;
+	rig_negotiate();
+	rig_share();
+	seen = share_area(RIG_RING_SIZE);
+	rig_run_ring(0);
+	rig_run_ring(1);
+	rig.rings[0].next_avail = 5;
+	assert_int_equal(rig_base(0), 5);
+	rig.rings[1].next_avail = 6;
+	rig_send(VHU_GET_VRING_BASE_SKIP_DRAIN, 0, &ring, sizeof(ring), NULL, 0);
+	assert_int_equal(rig.reply.payload.state.value, 6);
+	munmap(seen, RIG_RINGS * vhu_inflight_stride(false, RIG_RING_SIZE));
+}
+
+static void
 ring_without_an_area_runs_without(void **state)
 {
 	(void)state;
@@ -251,6 +280,7 @@ main(void)
 		RIG_TEST(ring_that_starts_finds_its_part),
 		RIG_TEST(ring_goes_on_where_the_area_says),
 		RIG_TEST(ring_larger_than_the_area_runs_without),
+		RIG_TEST(base_with_an_area_leaves_what_is_in_flight),
 		RIG_TEST(ring_without_an_area_runs_without),
 		RIG_TEST(area_may_not_change_while_a_ring_runs),
 		RIG_TEST(area_that_is_not_there_is_refused),

@@ -150,7 +150,7 @@ disconnect_waits_for_what_earlier_messages_left_behind(void **state)
 	assert_int_equal(rig_add(half), 0);
 	rig_run_ring(0);
 	(void)vhu_reader_enter(&rig.rings[0].reader);
-	assert_int_equal(rig_fd(VHU_SET_VRING_CALL, 0, rig_eventfd()), 0);
+	assert_int_equal(vhu_device_renew(rig.device, 0), 0);
 	vhu_reader_leave(&rig.rings[0].reader);
 	/* Nobody has looked yet: the old snapshot and its map are still there. */
 	vhu_device_disconnect(rig.device, rig_left);

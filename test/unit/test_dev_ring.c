@@ -345,6 +345,55 @@ call_descriptor_that_is_full_harms_nobody(void **state)
 	rig_run_ring(0);
 }
 
+/* SET_VRING_CALL, whose answer may have to wait. */
+static void
+replace_call(uint64_t ring, int fd)
+{
+	rig_send(VHU_SET_VRING_CALL, VHU_FLAG_NEED_REPLY, &ring, sizeof(ring), &fd, 1);
+}
+
+static void
+new_call_descriptor_is_acknowledged_after_the_last_burst_with_the_old_one(void **state)
+{
+	unsigned int replies;
+
+	(void)state;
+	rig_run_ring(0);
+	assert_int_equal(rig_fd(VHU_SET_VRING_CALL, 0, rig_eventfd()), 0);
+	(void)vhu_reader_enter(&rig.rings[0].reader);
+	replies = rig.replies;
+	replace_call(0, rig_eventfd());
+	vhu_grace_step(&rig.domain);
+	assert_true(vhu_device_busy(rig.device));
+	assert_int_equal(rig.replies, replies);
+	vhu_reader_leave(&rig.rings[0].reader);
+	vhu_grace_step(&rig.domain);
+	assert_int_equal(rig.replies, replies + 1);
+	assert_int_equal(rig.reply.payload.u64, 0);
+	assert_int_equal(rig.answered, 1);
+}
+
+static void
+disconnect_while_a_call_descriptor_is_replaced_closes_both(void **state)
+{
+	int first = rig_eventfd(), second = rig_eventfd();
+
+	(void)state;
+	rig_run_ring(0);
+	assert_int_equal(rig_fd(VHU_SET_VRING_CALL, 0, first), 0);
+	(void)vhu_reader_enter(&rig.rings[0].reader);
+	replace_call(0, second);
+	vhu_device_disconnect(rig.device, rig_left);
+	assert_int_equal(rig.left, 0);
+	assert_int_not_equal(fcntl(first, F_GETFD), -1);
+	vhu_reader_leave(&rig.rings[0].reader);
+	vhu_grace_step(&rig.domain);
+	vhu_grace_step(&rig.domain);
+	assert_int_equal(rig.left, 1);
+	assert_int_equal(fcntl(first, F_GETFD), -1);
+	assert_int_equal(fcntl(second, F_GETFD), -1);
+}
+
 static void
 old_call_descriptor_lives_as_long_as_a_burst_may_use_it(void **state)
 {
@@ -354,7 +403,7 @@ old_call_descriptor_lives_as_long_as_a_burst_may_use_it(void **state)
 	rig_run_ring(0);
 	assert_int_equal(rig_fd(VHU_SET_VRING_CALL, 0, first), 0);
 	assert_int_equal(vhu_reader_enter(&rig.rings[0].reader)->call_fd, first);
-	assert_int_equal(rig_fd(VHU_SET_VRING_CALL, 0, rig_eventfd()), 0);
+	replace_call(0, rig_eventfd());
 	vhu_grace_step(&rig.domain);
 	assert_int_not_equal(fcntl(first, F_GETFD), -1);
 	vhu_reader_leave(&rig.rings[0].reader);
@@ -371,7 +420,7 @@ new_call_descriptor_is_signalled_after_the_last_burst_with_the_old_one(void **st
 	rig_run_ring(0);
 	assert_int_equal(rig_fd(VHU_SET_VRING_CALL, 0, first), 0);
 	(void)vhu_reader_enter(&rig.rings[0].reader);
-	assert_int_equal(rig_fd(VHU_SET_VRING_CALL, 0, second), 0);
+	replace_call(0, second);
 	assert_int_equal(rig_signals(peer), 0);
 	vhu_reader_leave(&rig.rings[0].reader);
 	vhu_grace_step(&rig.domain);
@@ -467,6 +516,8 @@ main(void)
 		RIG_TEST(call_descriptor_does_not_block),
 		RIG_TEST(call_descriptor_is_signalled_at_start_and_when_replaced),
 		RIG_TEST(call_descriptor_that_is_full_harms_nobody),
+		RIG_TEST(new_call_descriptor_is_acknowledged_after_the_last_burst_with_the_old_one),
+		RIG_TEST(disconnect_while_a_call_descriptor_is_replaced_closes_both),
 		RIG_TEST(old_call_descriptor_lives_as_long_as_a_burst_may_use_it),
 		RIG_TEST(new_call_descriptor_is_signalled_after_the_last_burst_with_the_old_one),
 		RIG_TEST(call_without_descriptor_polls),
