@@ -238,6 +238,11 @@ def perf(log):
     return pytest(log, "test/perf", VHU_BUILD=str(release(log)))
 
 
+def instructions(log):
+    """Instructions per frame, counted by callgrind, have not grown by more than 3 %."""
+    return one(log, ["test/perf/instructions.py", release(log)], "instructions")
+
+
 def fuzz(log):
     """libFuzzer for 30 seconds."""
     return one(log, ["test/fuzz/run", "--seconds", "30", "build-fuzz"], "fuzz")
@@ -255,7 +260,7 @@ def install(log):
 
 
 SUITES = [style, unit, unit_clang, unit_asan, conformance, conformance_asan, loop, guest, compat,
-          perf, fuzz, docs, install]
+          perf, instructions, fuzz, docs, install]
 QUICK = [style, unit, conformance]
 
 
