@@ -10,6 +10,7 @@
 
 #include <getopt.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,28 +38,43 @@ stop(int number)
 
 /*
  * Behind an IOMMU a ring takes frames only when the front-end has answered: with --offer iommu what
- * was not taken is tried again, as long as the ring runs. One port only.
+ * was not taken is tried again, as long as no ring stops. One port only.
  */
 static bool keeping;
 static struct kept {
 	struct rte_mbuf *packets[BURST];
 	uint16_t count;
+	uint32_t stops;           /* when they were received */
 } kept[VHU_MAX_QUEUE_PAIRS];
+
+/*
+ * How often rings stopped. Written by the control thread, read by the polling thread, which may
+ * sleep while one front-end goes and the next one comes: whether the ring runs says too little.
+ */
+static _Atomic(uint32_t) stops;
+
+static void
+count_stops(struct vhu_port *port, const struct vhu_event *event, void *data)
+{
+	(void)port;
+	(void)data;
+	if (event->type == VHU_EVENT_RING_STOPPED || event->type == VHU_EVENT_RING_DISABLED ||
+		event->type == VHU_EVENT_RING_BROKEN)
+		atomic_fetch_add_explicit(&stops, 1, memory_order_relaxed);
+}
 
 /* @return whether nothing is kept any more. */
 static bool
 send_kept(struct vhu_queue *queue, struct kept *rest)
 {
-	struct vhu_queue_info info;
-	uint16_t sent = vhu_tx_burst(queue, rest->packets, rest->count);
+	if (rest->stops == atomic_load_explicit(&stops, memory_order_relaxed)) {
+		uint16_t sent = vhu_tx_burst(queue, rest->packets, rest->count);
 
-	rest->count -= sent;
-	memmove(rest->packets, rest->packets + sent, rest->count * sizeof(rest->packets[0]));
-	if (rest->count == 0)
-		return true;
-	vhu_queue_info(queue, &info);
-	if (info.started && info.enabled && !info.broken)
-		return false;
+		rest->count -= sent;
+		memmove(rest->packets, rest->packets + sent,
+			rest->count * sizeof(rest->packets[0]));
+		return rest->count == 0;
+	}
 	rte_pktmbuf_free_bulk(rest->packets, rest->count);
 	rest->count = 0;
 	return true;
@@ -73,6 +89,7 @@ echo(struct vhu_port *port, uint16_t pair)
 
 	if (kept[pair].count != 0 && !send_kept(back, &kept[pair]))
 		return;
+	kept[pair].stops = atomic_load_explicit(&stops, memory_order_relaxed);
 	received = vhu_rx_burst(vhu_port_rx_queue(port, pair), packets, BURST);
 	sent = vhu_tx_burst(back, packets, received);
 	if (keeping) {
@@ -191,6 +208,7 @@ main(int argc, char **argv)
 	signal(SIGTERM, stop);
 	vhu_port_options_init(&options);
 	options.mtu = 1500;
+	options.on_event = count_stops;
 	count = read_options(argc - used, argv + used, &options);
 	if (count != 0)
 		status = serve(&options, argv + used + optind, count);
