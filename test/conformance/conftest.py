@@ -2,6 +2,7 @@
 # Copyright (c) 2026 The vhu founders
 """Starts the back-end under test and looks after it around every test."""
 
+import collections
 import os
 import pathlib
 import shutil
@@ -47,6 +48,8 @@ def pytest_addoption(parser):
                     help="skip what has not begun after so long")
     group.addoption("--test-seconds", type=int, default=0, metavar="SECONDS",
                     help="how long a single test may take")
+    group.addoption("--give-up", type=int, default=0, metavar="N",
+                    help="skip the other parameters of a test that failed with N of them")
     group.addoption("--full-counts", action="store_true",
                     help="repeat as often as the acceptance table says, not a tenth or less")
 
@@ -60,6 +63,8 @@ def pytest_configure(config):
 
 
 BEGINNING = time.monotonic()
+#: Parameters with which each test has failed: {test without its parameters: {test with them}}.
+FAILED = collections.defaultdict(set)
 
 
 def out_of_time(_number, _frame):
@@ -70,6 +75,13 @@ def pytest_runtest_setup(item):
     budget = item.config.getoption("--budget")
     if budget is not None and time.monotonic() - BEGINNING > budget:
         pytest.skip("out of time")
+    limit = item.config.getoption("--give-up")
+    if limit and len(FAILED[name_of(item)]) >= limit:
+        pytest.skip("failed before")
+
+
+def name_of(item):
+    return item.nodeid.partition("[")[0]
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -139,7 +151,8 @@ class Keeper:
         log = None if self.foreign else os.path.join(self.folder, f"backend-{self.started}.log")
         backend = Backend(self.socket, self.command(kind), log)
         try:
-            return backend.start()
+            # One that was given may hang, and the time for all the tests is short.
+            return backend.start(60.0 if kind != "given" else 15.0)
         except Exception:
             if backend.process is not None:
                 backend.process.kill()
@@ -184,6 +197,8 @@ def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
     setattr(item, f"report_{report.when}", report)
+    if report.failed:
+        FAILED[name_of(item)].add(item.nodeid)
     watched = getattr(item, "watched_backend", None)
     if report.failed and watched is not None:
         backend, position = watched
