@@ -108,12 +108,16 @@ struct vhu_transfer {
 
 /** A translation that the front-end was asked for. */
 struct vhu_ask {
-	uint64_t key;    /**< page with enum vhu_access in its low bits; 0: free */
-	uint64_t due_ns; /**< not to be asked for again before */
+	uint64_t page;
+	uint64_t due_ns; /**< not to be asked for again before; 0: free */
+	uint8_t access;  /**< enum vhu_access bits that were asked for */
 };
 
-/** Translations asked for that are remembered; more are asked for, but maybe too often. */
-#define VHU_ASKS 32
+/**
+ * Translations asked for that are remembered, each at a place that follows from its page: two that
+ * meet there may be asked for too often.
+ */
+#define VHU_ASKS 256
 
 struct vhu_device {
 	struct vhu_device_config config; /**< name points to the array below */
@@ -375,6 +379,13 @@ void *vhu_iotlb_area(const struct vhu_iotlb *iotlb, const struct vhu_map *map,
 	const struct vhu_ring_area *area);
 /** Is a translation missing of what the ring needs? */
 bool vhu_ring_is_unmapped(const struct vhu_device *device, const struct vhu_device_ring *ring);
+/**
+ * Ask for the translation of an I/O virtual address's page, unless that was done a moment ago.
+ * @return whether it is on its way.
+ */
+bool vhu_iotlb_ask(struct vhu_device *device, uint64_t iova, uint8_t access);
+/** ahead.c: ask for what a running ring's next buffers miss, a limited number of pages. */
+void vhu_ring_ask_ahead(struct vhu_device *device, const struct vhu_device_ring *ring);
 /** Let unmapped rings go on whose translations are complete, and ask for the others. */
 void vhu_rings_remap(struct vhu_device *device);
 /* on_postcopy.c */

@@ -75,28 +75,32 @@ vhu_iotlb_area(const struct vhu_iotlb *iotlb, const struct vhu_map *map,
 	return host;
 }
 
-static void
-ask(struct vhu_device *device, uint64_t iova, uint8_t access)
+static struct vhu_ask *
+ask_of(struct vhu_device *device, uint64_t page)
 {
-	uint64_t key = (iova & ~PAGE_MASK) | access, now = vhu_now_ns();
-	struct vhu_ask *at = &device->asks[0];
-	unsigned int i;
+	uint64_t number = page / (PAGE_MASK + 1);
 
-	/* The one that asks for the same, or else the one that may be forgotten first. */
-	for (i = 0; i < VHU_ASKS; i++) {
-		if (device->asks[i].key == key) {
-			at = &device->asks[i];
-			break;
-		}
-		if (device->asks[i].due_ns < at->due_ns)
-			at = &device->asks[i];
+	/* Neighbours do not meet. */
+	return &device->asks[(number ^ number >> 8) % VHU_ASKS];
+}
+
+bool
+vhu_iotlb_ask(struct vhu_device *device, uint64_t iova, uint8_t access)
+{
+	uint64_t page = iova & ~PAGE_MASK, now = vhu_now_ns();
+	struct vhu_ask *at = ask_of(device, page);
+
+	if (at->page == page && now < at->due_ns) {
+		if ((at->access & access) == access)
+			return true;
+		access |= at->access;
 	}
-	if (at->key == key && now < at->due_ns)
-		return;
-	*at = (struct vhu_ask){ key, now + ASK_AGAIN_NS };
-	device->misses++;
 	/* Without a channel, or with a full one, it is asked for again later. */
-	(void)vhu_device_ask_translation(device, iova & ~PAGE_MASK, access);
+	if (vhu_device_ask_translation(device, page, access) != 0)
+		return false;
+	*at = (struct vhu_ask){ page, now + ASK_AGAIN_NS, access };
+	device->misses++;
+	return true;
 }
 
 /* Questions about a range have been answered. */
@@ -106,19 +110,18 @@ forget_asks(struct vhu_device *device, uint64_t first, uint64_t last)
 	unsigned int i;
 
 	for (i = 0; i < VHU_ASKS; i++) {
-		uint64_t page = device->asks[i].key & ~PAGE_MASK;
+		uint64_t page = device->asks[i].page;
 
 		if (page <= last && (page | PAGE_MASK) >= first)
 			device->asks[i] = (struct vhu_ask){ 0 };
 	}
 }
 
-/* The first page of the area whose translation is missing. @return false if none is. */
+/* The first address from an offset of the area on whose translation is missing. */
 static bool
-find_missing(const struct vhu_iotlb *iotlb, const struct vhu_ring_area *area, uint64_t *iova)
+find_missing(const struct vhu_iotlb *iotlb, const struct vhu_ring_area *area, uint64_t done,
+	uint64_t *iova)
 {
-	uint64_t done = 0;
-
 	while (done < area->size) {
 		uint64_t size = area->size - done, user;
 
@@ -142,24 +145,47 @@ vhu_ring_is_unmapped(const struct vhu_device *device, const struct vhu_device_ri
 		return false;
 	vhu_ring_areas(ring, areas);
 	for (i = 0; i < 3; i++)
-		if (find_missing(iotlb, &areas[i], &iova))
+		if (find_missing(iotlb, &areas[i], 0, &iova))
 			return true;
 	return false;
 }
 
-/* Ask for one page of each area: what else is missing comes up when they are there. */
+/* Does an area behind this one have a part in the page that it needs for at least the same? */
+static bool
+asks_later(const struct vhu_ring_area areas[3], unsigned int at, uint64_t iova)
+{
+	unsigned int i;
+
+	for (i = at + 1; i < 3; i++)
+		if (areas[i].address <= (iova | PAGE_MASK) &&
+		    areas[i].address + (areas[i].size - 1) >= (iova & ~PAGE_MASK) &&
+		    (areas[i].access & areas[at].access) == areas[at].access)
+			return true;
+	return false;
+}
+
+/*
+ * Ask for all that the ring misses, each page once: it rests until the last answer, and each takes
+ * the front-end a turn of its loop.
+ */
 static void
 ask_for_ring(struct vhu_device *device, const struct vhu_device_ring *ring)
 {
 	const struct vhu_iotlb *iotlb = vhu_device_iotlb(device);
 	struct vhu_ring_area areas[3];
-	uint64_t iova;
+	uint64_t iova, done;
 	unsigned int i;
 
 	vhu_ring_areas(ring, areas);
-	for (i = 0; i < 3; i++)
-		if (find_missing(iotlb, &areas[i], &iova))
-			ask(device, iova, areas[i].access);
+	for (i = 0; i < 3; i++) {
+		done = 0;
+		while (done < areas[i].size && find_missing(iotlb, &areas[i], done, &iova)) {
+			if (!asks_later(areas, i, iova) &&
+			    !vhu_iotlb_ask(device, iova, areas[i].access))
+				return;
+			done = (iova | PAGE_MASK) + 1 - areas[i].address;
+		}
+	}
 }
 
 /* All translations are there, the ring is parked and quiet: go on. */
@@ -177,6 +203,7 @@ remap_ring(struct vhu_device *device, struct vhu_device_ring *ring)
 		next = vhu_ring_build(device, ring, device->map, &verdict);
 	if (verdict.severity == VHU_ACCEPT) {
 		vhu_ring_swap(ring, next, NULL);
+		vhu_ring_ask_ahead(device, ring);
 		return;
 	}
 	vhu_log(VHU_LOG_WARNING, device->name, ring->index, "cannot go on: %s", verdict.text);
@@ -217,7 +244,7 @@ check_ring(struct vhu_device *device, struct vhu_device_ring *ring)
 	if (vhu_iotlb_user(device->iotlb, page, &size, (enum vhu_access)(miss & PAGE_MASK), &user))
 		atomic_store_explicit(&ring->lcore->miss, 0, memory_order_relaxed);
 	else
-		ask(device, page, (uint8_t)(miss & PAGE_MASK));
+		(void)vhu_iotlb_ask(device, page, (uint8_t)(miss & PAGE_MASK));
 }
 
 static void
@@ -230,12 +257,23 @@ check_rings(struct vhu_device *device)
 			check_ring(device, &device->rings[i]);
 }
 
+static void
+ask_ahead(struct vhu_device *device)
+{
+	unsigned int i;
+
+	for (i = 0; i < device->config.ring_count; i++)
+		vhu_ring_ask_ahead(device, &device->rings[i]);
+}
+
 void
 vhu_device_check_missing(struct vhu_device *device)
 {
 	/* A message at hand may be about to stop rings, or waits to let them go on itself. */
 	if (vhu_device_iotlb(device) == NULL || vhu_device_busy(device))
 		return;
+	/* First: what has come meanwhile is not missed any more. */
+	ask_ahead(device);
 	check_rings(device);
 	vhu_rings_remap(device);
 }
@@ -277,6 +315,7 @@ static void
 iotlb_settled(struct vhu_device *device, uint16_t unused)
 {
 	(void)unused;
+	ask_ahead(device);
 	check_rings(device);
 	vhu_rings_remap(device);
 	vhu_device_settle(device, vhu_accept());

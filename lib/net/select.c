@@ -80,6 +80,21 @@ header_size(uint64_t features)
 	return sizeof(struct virtio_net_hdr);
 }
 
+/*
+ * Transmit behind an IOMMU. A frame that meets a buffer without translation is mostly dropped by
+ * the application, so the control thread has to ask for them ahead.
+ */
+static uint16_t
+translated_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, uint16_t count)
+{
+	uint16_t n = snapshot->inner(ring, snapshot, packets, count);
+
+	if (n != 0)
+		vhu_ring_moved(ring);
+	return n;
+}
+
 int
 vhu_net_specialise(const struct vhu_queue *queue, struct vhu_snapshot *snapshot)
 {
@@ -96,5 +111,10 @@ vhu_net_specialise(const struct vhu_queue *queue, struct vhu_snapshot *snapshot)
 	snapshot->burst = entry->burst;
 	snapshot->body = entry->name;
 	snapshot->header_size = header_size(snapshot->features);
+	if (snapshot->space.iotlb != NULL && !vhu_ring_receives(queue->index)) {
+		snapshot->inner = snapshot->burst;
+		snapshot->burst = translated_burst;
+		snapshot->notes_place = true;
+	}
 	return 0;
 }

@@ -79,6 +79,13 @@ struct vhu_ring {
 	 */
 	_Atomic(uint64_t) miss;
 	/**
+	 * Behind an IOMMU: next_avail, with the wrap counter at VHU_PLACE_WRAP: from here on the
+	 * control thread asks for translations before they are missed. lcore (control while
+	 * parked): writes at a miss and in vhu_ring_moved(); control: reads.
+	 */
+	_Atomic(uint32_t) place;
+	uint16_t attended;     /**< lcore: next_avail when vhu_ring_moved() last asked for that */
+	/**
 	 * The driver is to be notified by the control thread. lcore: sets, with release; control:
 	 * takes (exchanges with false).
 	 */
@@ -98,6 +105,21 @@ struct vhu_ring {
  * and looks at rings only when it moved. lcores: add; control: reads.
  */
 extern _Atomic(uint32_t) vhu_rings_broken;
+
+/** In vhu_ring.place: the wrap counter of a packed ring. */
+#define VHU_PLACE_WRAP (UINT32_C(1) << 16)
+
+/**
+ * Buffers behind the lcore's position whose translations are asked for before it comes to them, so
+ * that a sender who does not wait for a missing one need not drop.
+ */
+#define VHU_RING_AHEAD 32
+
+/**
+ * lcore: after bursts that moved a ring behind an IOMMU (vhu_snapshot.notes_place): notes where it
+ * stands, and asks for attention each time half of VHU_RING_AHEAD are gone.
+ */
+void vhu_ring_moved(struct vhu_ring *ring);
 
 /**
  * lcore: a translation of the page at @p address is missing. Asks the control thread to ask the

@@ -78,6 +78,8 @@ struct vhu_snapshot {
 	 * driver's network header and part of its frames come marked as to be written (DPDK's).
 	 */
 	bool reads_tables;
+	/** after each burst the lcore notes where it stands (vhu_ring_moved()) */
+	bool notes_place;
 	vhu_burst_fn inner;        /**< what a burst that does more than that calls, or NULL */
 	const char *body;          /**< name of the burst function, for people */
 	struct vhu_map *held_map;  /**< the same map, for the control thread's reference count */

@@ -216,6 +216,89 @@ question_without_answer_is_asked_again_after_a_while(void **state)
 	assert_asked(IOVA + 0x8000, VHU_WRITE);
 }
 
+/* Buffers of one page each behind the lcore's position, from 0x10000 on. */
+static void
+post(unsigned int first, unsigned int count)
+{
+	const struct vhu_snapshot *snapshot = rig_seen(0);
+	struct vring_avail *avail = (struct vring_avail *)(uintptr_t)snapshot->avail;
+	struct vring_desc *table = (struct vring_desc *)(uintptr_t)snapshot->descriptors;
+	unsigned int i;
+
+	for (i = first; i < first + count; i++) {
+		uint16_t slot = (uint16_t)((7 + i) % RIG_RING_SIZE);
+
+		table[slot] = (struct vring_desc){ .addr = IOVA + 0x10000 + i * PAGE,
+			.len = 1500, .flags = VRING_DESC_F_WRITE };
+		avail->ring[slot] = slot;
+	}
+	avail->idx = (uint16_t)(7 + first + count);
+}
+
+static void
+buffers_of_a_waiting_ring_are_asked_for_at_once(void **state)
+{
+	unsigned int i;
+
+	(void)state;
+	rig_used(0)->idx = 7;
+	assert_int_equal(map_range(0, 0x4000, VHU_READ | VHU_WRITE), 0);
+	run_ring();
+	post(0, 3);
+	/* Nobody has missed anything, and the ring's lcore does not note its place. */
+	vhu_device_tick(rig.device);
+	assert_not_asked();
+	assert_null(translate(IOVA + 0x10000, VHU_WRITE));
+	vhu_device_check_missing(rig.device);
+	for (i = 0; i < 3; i++)
+		assert_asked(IOVA + 0x10000 + i * PAGE, VHU_WRITE);
+	vhu_device_check_missing(rig.device);
+	assert_not_asked();
+}
+
+static void
+buffers_ahead_are_asked_for_before_they_are_missed(void **state)
+{
+	unsigned int i;
+
+	(void)state;
+	rig_used(0)->idx = 7;
+	assert_int_equal(map_range(0, 0x4000, VHU_READ | VHU_WRITE), 0);
+	run_ring();
+	((struct vhu_snapshot *)(uintptr_t)rig_seen(0))->notes_place = true;
+	post(0, 40);
+	vhu_device_tick(rig.device);
+	for (i = 0; i < VHU_RING_AHEAD; i++)
+		assert_asked(IOVA + 0x10000 + i * PAGE, VHU_WRITE);
+	assert_not_asked();
+	assert_int_equal(map_range(0x10000, 40 * PAGE, VHU_WRITE), 0);
+	/* What was used and unmapped is not asked for again. */
+	rig.rings[0].next_avail += 20;
+	vhu_ring_moved(&rig.rings[0]);
+	assert_int_equal(unmap_range(0x10000, 40 * PAGE), 0);
+	for (i = 20; i < 40; i++)
+		assert_asked(IOVA + 0x10000 + i * PAGE, VHU_WRITE);
+	assert_not_asked();
+}
+
+static void
+page_of_two_parts_of_a_ring_is_asked_for_once(void **state)
+{
+	struct vhu_wire_vring_addr address = rig_address(0);
+
+	(void)state;
+	address.descriptor += IOVA - RIG_USER;
+	address.avail += IOVA - RIG_USER;
+	address.used = address.avail + 0x800;
+	assert_int_equal(rig_state(VHU_SET_VRING_NUM, 0, 64), 0);
+	assert_int_equal(rig_state(VHU_SET_VRING_BASE, 0, 7), 0);
+	assert_int_equal(rig_ask(VHU_SET_VRING_ADDR, &address, sizeof(address), -1), 0);
+	assert_int_equal(rig_fd(VHU_SET_VRING_KICK, 0, rig_eventfd()), 0);
+	assert_asked(IOVA, VHU_READ);
+	assert_asked(IOVA + 0x2000, VHU_READ | VHU_WRITE);
+	assert_not_asked();
+}
+
 static void
 invalidation_is_answered_when_no_burst_uses_the_entry(void **state)
 {
@@ -349,6 +432,9 @@ main(void)
 		IOTLB_TEST(stopped_ring_that_never_ran_keeps_its_base),
 		IOTLB_TEST(missing_buffer_is_asked_for_once_and_found_after_the_update),
 		IOTLB_TEST(question_without_answer_is_asked_again_after_a_while),
+		IOTLB_TEST(buffers_of_a_waiting_ring_are_asked_for_at_once),
+		IOTLB_TEST(buffers_ahead_are_asked_for_before_they_are_missed),
+		IOTLB_TEST(page_of_two_parts_of_a_ring_is_asked_for_once),
 		IOTLB_TEST(invalidation_is_answered_when_no_burst_uses_the_entry),
 		IOTLB_TEST(ring_rests_while_its_own_pages_are_gone),
 		IOTLB_TEST(everything_can_be_invalidated_at_once),

@@ -39,14 +39,14 @@ class Guest:
         self.number = 0
         self.ready_from = 0
         if iommu:
-            device_options += versions.IOMMU_DEVICE
             kernel_words += " " + versions.IOMMU_KERNEL
         command = [
             qemu.program, *versions.machine(memory_mib, slots), "-smp", cpus,
             *versions.kernel(kernel_words), *(versions.iommu() if iommu else []),
             "-qmp", f"unix:{self.monitor_path},server=on,wait=off", *extra]
         for index, path in enumerate(sockets):
-            command += qemu.network_device(index, path, queues, reconnect, device_options)
+            command += qemu.network_device(index, path, queues, reconnect, device_options,
+                                           iommu)
         self.process = Process(name, command, cores={FRONT_CORE})
         self.monitor = None
 

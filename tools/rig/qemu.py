@@ -12,13 +12,20 @@ class Qemu:
         self.program = program
         self.msix = msix
 
-    def network_device(self, index, path, queues=1, reconnect=False, options=""):
-        """A virtio network device whose back-end is behind the socket."""
+    def network_device(self, index, path, queues=1, reconnect=False, options="", iommu=False):
+        """A virtio network device whose back-end is behind the socket.
+
+        Behind the IOMMU it has a root port of its own: only there QEMU gives it the capability ATS,
+        without which the guest never says that translations have become invalid.
+        """
+        port = ["-device", f"pcie-root-port,id=port{index},chassis={index + 1},slot={index + 1}"]
+        if iommu:
+            options += IOMMU_DEVICE + f",bus=port{index}"
         again = ",reconnect=1" if reconnect else ""
         vectors = 2 * queues + 2 if self.msix else 0
         pairs = ",mq=on" if queues > 1 else ""
         return [
-            "-chardev", f"socket,id=c{index},path={path}{again}",
+            *(port if iommu else []), "-chardev", f"socket,id=c{index},path={path}{again}",
             "-netdev", f"vhost-user,id=n{index},chardev=c{index},queues={queues}",
             "-device", f"virtio-net-pci,id=nic{index},netdev=n{index},romfile=,"
                        f"vectors={vectors}{pairs},mac=52:54:00:00:00:{index + 1:02x}{options}"]
