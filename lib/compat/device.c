@@ -26,7 +26,7 @@ vu_panic(VuDev *dev, const char *format, ...)
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
 	/* Whoever is told must see it in the device already. */
-	dev->broken = true;
+	__atomic_store_n(&dev->broken, true, __ATOMIC_RELAXED);
 	dev->panic(dev, text);
 }
 
@@ -121,6 +121,9 @@ make_parts(VuDev *dev)
 		.domain = &own->domain,
 		.keeps_elements = true,
 		.loop = own->loop,
+		.host_notifiers = true,
+		.shmem_sizes = own->shmem_sizes,
+		.shmem_count = VHOST_USER_MAX_SHMEM_REGIONS,
 	};
 	own->device = vhu_device_new(&config);
 	return own->device != NULL;
@@ -186,7 +189,7 @@ vu_deinit(VuDev *dev)
 
 	if (own == NULL)
 		return;
-	vu_watch_calls(dev, false);
+	vu_watch_wishes(dev, false);
 	vhu_device_disconnect(own->device, left);
 	while (!own->left)
 		step(own);
@@ -195,6 +198,19 @@ vu_deinit(VuDev *dev)
 	if (dev->sock >= 0)
 		close(dev->sock);
 	dev->sock = -1;
+}
+
+/* Does the device type have shared memory regions? */
+static bool
+find_shmem(VuDev *dev)
+{
+	uint64_t *sizes = dev->own->shmem_sizes;
+	int count = 0;
+
+	memset(sizes, 0, sizeof(dev->own->shmem_sizes));
+	if (dev->iface->get_shmem_config != NULL)
+		count = dev->iface->get_shmem_config(dev, sizes, VHOST_USER_MAX_SHMEM_REGIONS);
+	return count > 0;
 }
 
 /* What the device type offers may change from one question to the next. */
@@ -215,6 +231,8 @@ refresh_offer(VuDev *dev)
 		protocol |= VHU_BIT(VHU_PROTOCOL_CONFIG);
 	if (iface->get_shared_object != NULL)
 		protocol |= VHU_BIT(VHU_PROTOCOL_SHARED_OBJECT);
+	if (find_shmem(dev))
+		protocol |= VHU_BIT(VHU_PROTOCOL_SHMEM);
 	if (iface->get_protocol_features != NULL)
 		protocol |= iface->get_protocol_features(dev);
 	vhu_device_offer(dev->own->device, features, protocol);
@@ -230,11 +248,33 @@ tell_accepted(VuDev *dev, uint32_t request)
 	dev->protocol_features = vhu_device_negotiated_protocol_features(device);
 	if (request == VHU_SET_FEATURES && dev->iface->set_features != NULL)
 		dev->iface->set_features(dev, dev->features);
-	if (request == VHU_SET_PROTOCOL_FEATURES)
-		vu_watch_calls(dev, dev->protocol_features &
-			VHU_BIT(VHU_PROTOCOL_INBAND_NOTIFICATIONS));
+	if (request == VHU_SET_PROTOCOL_FEATURES || request == VHU_SET_FEATURES)
+		vu_watch_wishes(dev, (dev->protocol_features &
+			VHU_BIT(VHU_PROTOCOL_INBAND_NOTIFICATIONS)) ||
+			(dev->features & VHU_BIT(VIRTIO_F_ACCESS_PLATFORM)));
 	if (request == VHU_SET_PROTOCOL_FEATURES && dev->iface->set_protocol_features != NULL)
 		dev->iface->set_protocol_features(dev, dev->protocol_features);
+}
+
+/* Does the front-end wait for an answer, whoever gives it? */
+static bool
+wants_reply(const VhostUserMsg *message)
+{
+	const struct vhu_request_rule *rule = vhu_request_rule((uint32_t)message->request);
+
+	return (message->flags & VHOST_USER_NEED_REPLY_MASK) ||
+		(rule != NULL && rule->reply != VHU_REPLY_ACK);
+}
+
+/* Translations came: what a queue could not pop before, it may now. */
+static void
+look_again(VuDev *dev)
+{
+	uint16_t i;
+
+	for (i = 0; i < dev->max_queues; i++)
+		if (dev->vq[i].started)
+			vu_kick_ourselves(&dev->vq[i]);
 }
 
 /* Let the engine do what the message says. */
@@ -250,7 +290,6 @@ process(VuDev *dev, VhostUserMsg *message)
 	    message->request == VHOST_USER_GET_PROTOCOL_FEATURES)
 		refresh_offer(dev);
 	own->fault = false;
-	own->reply_owed = message->flags & VHOST_USER_NEED_REPLY_MASK;
 	vhu_device_counts(own->device, &messages, &before, why);
 	vu_message_to_engine(message, &m);
 	vhu_device_receive(own->device, &m);
@@ -261,6 +300,8 @@ process(VuDev *dev, VhostUserMsg *message)
 		vu_panic(dev, "%s", why);
 	if (refusals == before)
 		tell_accepted(dev, (uint32_t)message->request);
+	if (message->request == VHOST_USER_IOTLB_MSG)
+		look_again(dev);
 	return !own->hung_up && !own->send_failed;
 }
 
@@ -286,19 +327,22 @@ vu_dispatch(VuDev *dev)
 {
 	VhostUserMsg message;
 	bool need_reply, ended, handled, usable = true;
+	struct vu_device *own = dev->own;
 	int reply = 0;
 
 	memset(&message, 0, sizeof(message));
-	dev->own->thread = pthread_self();
+	own->thread = pthread_self();
 	/* What the back-end channel has brought meanwhile. */
-	vhu_loop_step(dev->own->loop, 0);
+	vhu_loop_step(own->loop, 0);
 	if (!dev->read_msg(dev, dev->sock, &message))
 		return false;
 	/* A reader that finds the connection closed leaves the message as it was. */
 	ended = message.request == VHOST_USER_NONE && message.flags == 0 && message.size == 0;
 	if (ended)
-		dev->broken = true;
+		__atomic_store_n(&dev->broken, true, __ATOMIC_RELAXED);
 	need_reply = message.flags & VHOST_USER_NEED_REPLY_MASK;
+	own->dispatching = true;
+	own->reply_owed = !ended && wants_reply(&message);
 	handled = dev->iface->process_msg != NULL &&
 		dev->iface->process_msg(dev, &message, &reply) != 0;
 	if (ended) {
@@ -310,6 +354,9 @@ vu_dispatch(VuDev *dev)
 	} else {
 		usable = process(dev, &message);
 	}
+	own->reply_owed = false;
+	own->dispatching = false;
+	vu_attend(own);
 	free(message.data);
 	return usable;
 }

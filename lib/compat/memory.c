@@ -11,6 +11,19 @@
  * translates meanwhile reads at worst a mixture, notices that the version moved, and looks again.
  */
 
+/* The fields are plain ones for programs; here two threads may meet. */
+static void
+set(uint64_t *field, uint64_t value)
+{
+	__atomic_store_n(field, value, __ATOMIC_RELAXED);
+}
+
+static uint64_t
+get(const uint64_t *field)
+{
+	return __atomic_load_n(field, __ATOMIC_RELAXED);
+}
+
 void
 vu_memory_update(struct vu_device *own)
 {
@@ -24,15 +37,15 @@ vu_memory_update(struct vu_device *own)
 	atomic_thread_fence(memory_order_release);
 	for (i = 0; i < count; i++) {
 		const struct vhu_region *region = map->by_guest[i];
-		volatile VuDevRegion *to = &dev->regions[i];
+		VuDevRegion *to = &dev->regions[i];
 
-		to->gpa = region->guest_address;
-		to->size = region->size;
-		to->qva = region->user_address;
-		to->mmap_addr = (uint64_t)(uintptr_t)region->mapping;
-		to->mmap_offset = (uint64_t)(region->host - (uint8_t *)region->mapping);
+		set(&to->gpa, region->guest_address);
+		set(&to->size, region->size);
+		set(&to->qva, region->user_address);
+		set(&to->mmap_addr, (uint64_t)(uintptr_t)region->mapping);
+		set(&to->mmap_offset, (uint64_t)(region->host - (uint8_t *)region->mapping));
 	}
-	*(volatile uint32_t *)&dev->nregions = count;
+	__atomic_store_n(&dev->nregions, count, __ATOMIC_RELAXED);
 	atomic_fetch_add_explicit(&own->regions_version, 1, memory_order_release);
 }
 
@@ -40,20 +53,20 @@ vu_memory_update(struct vu_device *own)
 static void *
 search(const VuDev *dev, uint64_t *size, uint64_t address)
 {
-	uint32_t low = 0, high = *(const volatile uint32_t *)&dev->nregions;
+	uint32_t low = 0, high = __atomic_load_n(&dev->nregions, __ATOMIC_RELAXED);
 
 	while (low < high) {
 		uint32_t middle = (low + high) / 2;
-		const volatile VuDevRegion *region = &dev->regions[middle];
-		uint64_t start = region->gpa, length = region->size;
+		const VuDevRegion *region = &dev->regions[middle];
+		uint64_t start = get(&region->gpa), length = get(&region->size);
 
 		if (address - start < length) {
 			uint64_t room = length - (address - start);
 
 			if (*size > room)
 				*size = room;
-			return (void *)(uintptr_t)(region->mmap_addr + region->mmap_offset +
-				(address - start));
+			return (void *)(uintptr_t)(get(&region->mmap_addr) +
+				get(&region->mmap_offset) + (address - start));
 		}
 		if (address < start)
 			high = middle;

@@ -39,8 +39,8 @@ on_hang_up(void *owner)
 }
 
 /* Let a program that sleeps on kicks look into a ring that may have been filled before. */
-static void
-kick_ourselves(const VuVirtq *vq)
+void
+vu_kick_ourselves(const VuVirtq *vq)
 {
 	static const uint64_t one = 1;
 	ssize_t written;
@@ -57,13 +57,14 @@ tell_started(struct vu_queue *queue, bool started)
 	VuVirtq *vq = vu_public(queue);
 	VuDev *dev = queue->dev;
 
-	vq->started = started;
+	/* Partner: vu_queue_started() in any thread. */
+	__atomic_store_n(&vq->started, started, __ATOMIC_RELAXED);
 	if (dev->iface->queue_set_started != NULL)
 		dev->iface->queue_set_started(dev, queue->index, started);
 	if (!started)
 		return;
 	vu_watch_update(queue);
-	kick_ourselves(vq);
+	vu_kick_ourselves(vq);
 }
 
 static void
@@ -77,12 +78,13 @@ on_event(void *owner, enum vhu_event_type type, uint16_t ring, uint64_t value)
 		tell_started(queue, true);
 		break;
 	case VHU_EVENT_RING_STOPPED:
-		vu_public(queue)->started = false;
+		__atomic_store_n(&vu_public(queue)->started, false, __ATOMIC_RELAXED);
 		vu_queue_end(queue);
 		break;
 	case VHU_EVENT_RING_ENABLED:
 	case VHU_EVENT_RING_DISABLED:
-		vu_public(queue)->enable = type == VHU_EVENT_RING_ENABLED;
+		__atomic_store_n(&vu_public(queue)->enable, type == VHU_EVENT_RING_ENABLED,
+			__ATOMIC_RELAXED);
 		break;
 	case VHU_EVENT_RING_BROKEN:
 		vu_queue_panic(queue, (enum vhu_broken)value);
@@ -155,7 +157,14 @@ on_stopping(void *owner, uint16_t ring)
 
 	/* What the program pushes before this returns still reaches the guest. */
 	tell_started(queue, false);
-	vu_queue_return_rest(queue);
+}
+
+static void
+on_quiet(void *owner, uint16_t ring)
+{
+	struct vu_device *own = owner;
+
+	vu_queue_return_rest(&own->queues[ring]);
 }
 
 static void
@@ -214,6 +223,23 @@ on_get_shared_object(void *owner, const uint8_t *uuid)
 	return fd >= 0 ? fd : -ENOENT;
 }
 
+/* Programs that offer these look after them in process_msg(); what comes here nobody wanted. */
+static int
+on_announce(void *owner, uint64_t address)
+{
+	(void)owner;
+	(void)address;
+	return -EOPNOTSUPP;
+}
+
+static int
+on_set_mtu(void *owner, uint64_t mtu)
+{
+	(void)owner;
+	(void)mtu;
+	return -EOPNOTSUPP;
+}
+
 const struct vhu_device_ops vu_device_ops = {
 	.send = on_send,
 	.answered = on_answered,
@@ -224,8 +250,11 @@ const struct vhu_device_ops vu_device_ops = {
 	.ring_place = on_ring_place,
 	.in_order = on_in_order,
 	.stopping = on_stopping,
+	.quiet = on_quiet,
 	.kick_changed = on_kick_changed,
 	.get_config = on_get_config,
 	.set_config = on_set_config,
 	.get_shared_object = on_get_shared_object,
+	.announce = on_announce,
+	.set_mtu = on_set_mtu,
 };

@@ -171,6 +171,8 @@ vu_queue_pop_burst(VuDev *dev, VuVirtq *vq, VuElementPool *pool, void **elements
 		++done < count);
 	vq->inuse = queue->elements.in_flight;
 	vu_queue_leave(queue);
+	if (done == 0)
+		vu_queue_empty_handed(queue);
 	return done;
 }
 

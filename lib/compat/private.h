@@ -46,6 +46,8 @@ struct vu_queue {
 	struct vhu_element_queue elements; /**< first: its ring is what the device publishes */
 	VuDev *dev;
 	void *memory;                  /**< of the element queue */
+	/** size, format and in-flight area of the ring's present life; dispatching thread only */
+	struct vhu_snapshot placed;
 	struct vu_held *held;          /**< by id */
 	uint16_t held_count;           /**< as many as the ring's size */
 	struct iovec scratch[VIRTQUEUE_MAX_SIZE];
@@ -67,9 +69,16 @@ struct vu_device {
 	bool fault;                 /**< the message at hand breaks the protocol */
 	bool send_failed;
 	bool reply_owed;            /**< the front-end waits for the answer to a message */
+	bool dispatching;           /**< a message is at hand */
 	bool left;                  /**< the engine has wound down */
-	pthread_t thread;           /**< that is or was in vu_dispatch() */
-	int wake_fd;                /**< others ask that thread to send in-band notifications */
+	/** that is or was in vu_dispatch(): writes; threads that use queues: read */
+	_Atomic(pthread_t) thread;
+	/**
+	 * Queues' threads ask that thread to send something: in-band notifications, questions for
+	 * translations. -1: neither was negotiated. The dispatching thread: writes.
+	 */
+	_Atomic(int) wake_fd;
+	uint64_t shmem_sizes[VHOST_USER_MAX_SHMEM_REGIONS]; /**< bytes, 0: none */
 	/**
 	 * Counts the changes of dev->regions, odd while one is under way. The dispatching thread:
 	 * writes; vu_gpa_to_va() in any thread: reads.
@@ -101,6 +110,9 @@ void vu_settle(struct vu_device *own);
 
 extern const struct vhu_device_ops vu_device_ops;
 
+/** Let a program that sleeps on kicks look into a ring that may have been filled before. */
+void vu_kick_ourselves(const VuVirtq *vq);
+
 /* queue.c */
 
 /** The ring is about to start: get memory for it. @return 0 or -ENOMEM. */
@@ -109,7 +121,7 @@ int vu_queue_prepare(struct vu_queue *queue, uint16_t size);
 void vu_queue_place(struct vu_queue *queue, const struct vhu_snapshot *snapshot,
 	uint16_t capacity, struct vhu_walk *avail, struct vhu_walk *used);
 /**
- * The ring is about to stop, and the program has pushed what it wanted: what it still holds goes
+ * The ring has been parked, and no thread is inside any more: what the program still holds goes
  * back, if that is possible and nothing else keeps it.
  */
 void vu_queue_return_rest(struct vu_queue *queue);
@@ -126,8 +138,12 @@ bool vu_hold_many(struct vu_held *held, uint16_t count);
 
 /* request.c */
 
-/** Begin or end to watch for threads that want in-band notifications sent. */
-void vu_watch_calls(VuDev *dev, bool in_band);
+/** Begin or end to watch for threads that want something sent to the front-end. */
+void vu_watch_wishes(VuDev *dev, bool wanted);
+/** Do what queues have left to the dispatching thread; later, if a message is at hand. */
+void vu_attend(struct vu_device *own);
+/** A translation that the queue needs is missing: let the front-end be asked. Any thread. */
+void vu_queue_missing(struct vu_queue *queue);
 /** Send the in-band notifications that the queue has asked for. @param wait for the answer. */
 void vu_send_calls(struct vu_queue *queue, bool wait);
 
@@ -157,12 +173,22 @@ vu_public(struct vu_queue *queue)
 
 /**
  * Begin to use the ring: what the snapshot names may be used until vu_queue_leave(). @return NULL,
- * and nothing is to be left, if the device is given up.
+ * and nothing is to be left or touched, if the ring is stopped or the device given up.
  */
 static inline const struct vhu_snapshot *
 vu_queue_enter(struct vu_queue *queue)
 {
-	return queue->dev->broken ? NULL : vhu_reader_enter(&queue->elements.ring.reader);
+	const struct vhu_snapshot *snapshot;
+
+	/* Partner: vu_panic() in any thread. */
+	if (__atomic_load_n(&queue->dev->broken, __ATOMIC_RELAXED))
+		return NULL;
+	snapshot = vhu_reader_enter(&queue->elements.ring.reader);
+	if (__builtin_expect(snapshot->size != 0, 1))
+		return snapshot;
+	/* Stopped: all that the queue has is the dispatching thread's, who may be replacing it. */
+	vhu_reader_leave(&queue->elements.ring.reader);
+	return NULL;
 }
 
 /** Stop using it; the program is told if the ring broke meanwhile. */
@@ -173,6 +199,15 @@ vu_queue_leave(struct vu_queue *queue)
 	/* With the ring left: the program may do what it likes in its callback. */
 	if (__builtin_expect(vhu_ring_is_broken(&queue->elements.ring), 0))
 		vu_queue_tell_broken(queue);
+}
+
+/** Nothing was popped: maybe because a translation is missing. With the ring left. */
+static inline void
+vu_queue_empty_handed(struct vu_queue *queue)
+{
+	if (__builtin_expect(atomic_load_explicit(&queue->elements.ring.miss,
+			memory_order_relaxed) != 0, 0))
+		vu_queue_missing(queue);
 }
 
 /** Mostly one or two: a call of memcpy() would cost more than they do. */

@@ -59,6 +59,7 @@ vu_queue_place(struct vu_queue *queue, const struct vhu_snapshot *snapshot, uint
 	/* Programs sleep on kicks until they say otherwise. */
 	queue->elements.ring.kick_wanted = true;
 	queue->panicked = false;
+	queue->placed = *snapshot;
 	vq->vring.num = snapshot->size;
 	vq->vring.desc = (struct vring_desc *)(uintptr_t)snapshot->descriptors;
 	vq->vring.avail = (struct vring_avail *)(uintptr_t)snapshot->avail;
@@ -71,14 +72,10 @@ vu_queue_place(struct vu_queue *queue, const struct vhu_snapshot *snapshot, uint
 void
 vu_queue_return_rest(struct vu_queue *queue)
 {
-	const struct vhu_snapshot *snapshot = vu_queue_enter(queue);
-
-	if (snapshot == NULL)
-		return;
 	/* Those in an in-flight area are found there by whoever comes next. */
-	if (snapshot->size != 0 && snapshot->inflight == NULL && queue->elements.in_flight != 0)
-		(void)vhu_elements_untake(&queue->elements, snapshot, queue->elements.in_flight);
-	vu_queue_leave(queue);
+	if (queue->placed.inflight == NULL && queue->elements.in_flight != 0)
+		(void)vhu_elements_untake(&queue->elements, &queue->placed,
+			queue->elements.in_flight);
 }
 
 void
@@ -93,6 +90,9 @@ vu_queue_panic(struct vu_queue *queue, enum vhu_broken reason)
 	if (queue->panicked)
 		return;
 	queue->panicked = true;
+	/* The front-end is told as well, at once if this thread may do that. */
+	if (pthread_equal(queue->dev->own->thread, pthread_self()))
+		vu_attend(queue->dev->own);
 	vu_panic(queue->dev, "queue %u: %s", queue->index, vhu_broken_text(reason));
 }
 
@@ -211,6 +211,8 @@ vu_queue_pop(VuDev *dev, VuVirtq *vq, size_t sz)
 	}
 	vq->inuse = queue->elements.in_flight;
 	vu_queue_leave(queue);
+	if (element == NULL)
+		vu_queue_empty_handed(queue);
 	return element;
 }
 

@@ -16,14 +16,14 @@ bool
 vu_queue_enabled(VuDev *dev, VuVirtq *vq)
 {
 	(void)dev;
-	return vq->enable != 0;
+	return __atomic_load_n(&vq->enable, __ATOMIC_RELAXED) != 0;
 }
 
 bool
 vu_queue_started(const VuDev *dev, const VuVirtq *vq)
 {
 	(void)dev;
-	return vq->started;
+	return __atomic_load_n(&vq->started, __ATOMIC_RELAXED);
 }
 
 bool

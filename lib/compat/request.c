@@ -171,6 +171,28 @@ send_call(struct vu_queue *queue, bool wait)
 	(void)request(queue->dev, &message, wait, NULL);
 }
 
+void
+vu_attend(struct vu_device *own)
+{
+	if (own->dispatching || vhu_device_busy(own->device))
+		return;
+	vhu_device_check_broken(own->device);
+	vhu_device_tick(own->device);
+}
+
+void
+vu_queue_missing(struct vu_queue *queue)
+{
+	struct vu_device *own = queue->dev->own;
+	int fd = atomic_load_explicit(&own->wake_fd, memory_order_relaxed);
+
+	/* The device belongs to one thread. */
+	if (pthread_equal(own->thread, pthread_self()))
+		vu_attend(own);
+	else if (fd >= 0)
+		eventfd_write(fd, 1);
+}
+
 /* Another thread has something to be sent. */
 static void
 woken(VuDev *dev, int condition, void *data)
@@ -184,18 +206,19 @@ woken(VuDev *dev, int condition, void *data)
 		return;
 	for (i = 0; i < dev->max_queues; i++)
 		send_call(&dev->own->queues[i], false);
+	vu_attend(dev->own);
 }
 
 void
-vu_watch_calls(VuDev *dev, bool in_band)
+vu_watch_wishes(VuDev *dev, bool wanted)
 {
 	struct vu_device *own = dev->own;
 
-	if (in_band && own->wake_fd < 0) {
+	if (wanted && own->wake_fd < 0) {
 		own->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		if (own->wake_fd >= 0)
 			dev->set_watch(dev, own->wake_fd, VU_WATCH_IN, woken, NULL);
-	} else if (!in_band && own->wake_fd >= 0) {
+	} else if (!wanted && own->wake_fd >= 0) {
 		dev->remove_watch(dev, own->wake_fd);
 		close(own->wake_fd);
 		own->wake_fd = -1;

@@ -87,6 +87,11 @@ struct vhu_device_ops {
 	 * from it. Called before it is parked. May be NULL.
 	 */
 	void (*stopping)(void *owner, uint16_t ring);
+	/**
+	 * The ring is parked and quiet, and its position is about to be remembered: what was taken
+	 * and not given back can be put back. May be NULL.
+	 */
+	void (*quiet)(void *owner, uint16_t ring);
 	/** The ring's kick descriptor changed (-1: none); not owned by the callee. May be NULL. */
 	void (*kick_changed)(void *owner, uint16_t ring, int kick_fd);
 	/**

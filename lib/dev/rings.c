@@ -343,6 +343,8 @@ vhu_ring_stop(struct vhu_device *device, struct vhu_device_ring *ring)
 	vhu_ring_tell_broken(device, ring);
 	vhu_ring_end_calls(device, ring);
 	if (was_started && ring->placed) {
+		if (device->config.ops->quiet != NULL)
+			device->config.ops->quiet(device->config.owner, ring->index);
 		ring->base = vhu_ring_position(device, ring);
 		ring->based = true;
 	}

@@ -144,7 +144,9 @@ def test_frames_pass_through_two_bridges(programs, folder, bootable):
                 guest.must(f"ping -c 20 -i 0.05 -W 5 -s {size} 10.1.0.2"))
             assert sent == received == 20
         guest.make_file(1)
-        guest.send(guest.inside("nc -l -p 5000 >/tmp/copy"))
+        guest.must("httpd -p 10.1.0.1:80 -h /tmp")
+        guest.must(guest.inside("wget -q -O /tmp/copy http://10.1.0.1/file"), timeout=120)
+        assert guest.checksum("copy") == guest.checksum("file")
     for process in (one, two):
         assert process.child.returncode in (0, -15), process.tail()
 

@@ -64,15 +64,15 @@ def stop_running():
             pass
 
 
-def build(name, log, *options, **environment):
-    """Configure (once) and build a folder; give its path."""
+def build(name, log, *options, targets=(), **environment):
+    """Configure (once) and build a folder, or some targets of it; give its path."""
     folder = ROOT / name
     if not (folder / "build.ninja").exists():
         if run(["meson", "setup", folder, ROOT, "-Dwerror=true", *options], log, **environment):
             raise Failure(f"meson setup {name} failed")
     elif run(["meson", "configure", folder, "-Dwerror=true"], log):
         raise Failure(f"meson configure {name} failed")
-    if run(["ninja", "-C", folder], log):
+    if run(["ninja", "-C", folder, *targets], log):
         raise Failure(f"ninja -C {name} failed")
     return folder
 
@@ -91,6 +91,17 @@ def sanitized(log):
     """ASan and UBSan."""
     return build("build-asan", log, "-Db_sanitize=address,undefined", "-Db_lundef=false",
                  "-Dbuildtype=debugoptimized")
+
+
+# Programs whose threads meet in data of ours.
+THREADED = ["test_compat_threads", "test_compat_contract", "test_mem_dirty"]
+
+
+def threads_sanitized(log):
+    """TSan, of those programs; clang, because gcc warns of every fence."""
+    return build("build-tsan", log, "-Db_sanitize=thread", "-Db_lundef=false",
+                 "-Dbuildtype=debugoptimized", CC="clang",
+                 targets=[f"test/unit/{name}" for name in THREADED])
 
 
 def junit(path):
@@ -199,6 +210,12 @@ def unit_asan(log):
     return meson_tests(log, sanitized(log), "--no-suite", "style", "--timeout-multiplier", "5")
 
 
+def unit_tsan(log):
+    """The unit tests with threads under TSan."""
+    return meson_tests(log, threads_sanitized(log), "--no-suite", "style",
+                       "--timeout-multiplier", "5", *THREADED)
+
+
 def conformance_in(log, folder):
     results = ROOT / "build" / "check" / f"{Path(log.name).stem}.xml"
     results.unlink(missing_ok=True)
@@ -259,8 +276,8 @@ def install(log):
     return one(log, ["tools/rig/install-test", folder], "install")
 
 
-SUITES = [style, unit, unit_clang, unit_asan, conformance, conformance_asan, loop, guest, compat,
-          perf, instructions, fuzz, docs, install]
+SUITES = [style, unit, unit_clang, unit_asan, unit_tsan, conformance, conformance_asan, loop,
+          guest, compat, perf, instructions, fuzz, docs, install]
 QUICK = [style, unit, conformance]
 
 
