@@ -10,16 +10,18 @@
  * vhu-blk from the inside: disks, devices, queues, requests.
  *
  * A *disk* is what holds the sectors; a *device* is what one front-end sees of it through one
- * socket. The main thread owns sockets and messages (server.c, device.c). Each *queue* of a
- * connected device belongs to one polling thread (poller.c), which takes requests in bursts,
- * gives them to the disk (request.c) and returns them when they are done. The two meet in a queue's
- * `wanted` and `running` only.
+ * socket. Each device has a control thread, which sleeps on the socket and serves its messages
+ * (server.c, device.c): a front-end that stalls stops nobody else. Each *queue* of a connected
+ * device belongs to one polling thread (poller.c), which takes requests in bursts, gives them to
+ * the disk (request.c) and returns them when they are done. The two meet in a queue's `wanted` and
+ * `running` only.
  */
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/queue.h>
+#include <stdio.h>
 #include <sys/un.h>
 
 #include <linux/virtio_blk.h>
@@ -92,6 +94,7 @@ struct blk_disk {
 	bool discard;               /**< can forget ranges */
 	int fd;                     /**< BLK_FILE, otherwise -1 */
 	bool direct;                /**< opened with O_DIRECT: buffers must be aligned */
+	uint32_t alignment;         /**< to this many bytes */
 	bool never_waits;           /**< a file system in memory: plain calls are the fastest */
 	uint8_t *memory;            /**< BLK_MALLOC */
 };
@@ -115,7 +118,9 @@ struct blk_request {
 	struct iovec *data;      /**< inside the element */
 	unsigned int data_count;
 	void *bounce;            /**< aligned stand-in for the data, or NULL */
-	uint64_t begun;          /**< TSC or clock when taken; 0: not measured */
+	uint64_t moved;          /**< bytes of the data that are done */
+	unsigned int step;       /**< bytes in the bounce buffer */
+	bool second_try;         /**< the first way to write zeroes is not known to the disk */
 	unsigned int range;      /**< the one under way */
 	unsigned int range_count;
 	struct blk_range ranges[BLK_RANGES_MAX];
@@ -136,9 +141,10 @@ struct blk_device;
 struct blk_queue {
 	struct blk_device *device;
 	uint16_t index;
-	/** main: writes; polling thread: reads: shall it be polled? */
+	bool started;                  /**< the control thread's: the front-end wants it polled */
+	/** control thread: writes; polling thread: reads: shall it be polled? */
 	atomic_bool wanted;
-	/** polling thread: writes; main: reads: is it polled, or has it requests under way? */
+	/** polling thread: writes; control and main: read: is it polled, or requests under way? */
 	atomic_bool running;
 	/* From here on the polling thread's, while running. */
 	VuElementPool *pool;
@@ -150,16 +156,20 @@ struct blk_queue {
 	struct blk_counters counters;
 };
 
-/** A front-end's view of a disk. The main thread's, except for the queues. */
+/** A front-end's view of a disk. The control thread's, except for the queues. */
 struct blk_device {
-	LIST_ENTRY(blk_device) link;
 	struct blk_options options;
 	struct blk_disk disk;
 	struct virtio_blk_config config;
 	int listener;
-	bool connected;
-	bool panicked;
-	uint64_t connections;
+	pthread_t thread;              /**< the control thread */
+	bool has_thread;
+	pthread_mutex_t lock;          /**< of the next two */
+	bool ending;                   /**< main: writes */
+	int connection;                /**< to be shut down by main; -1: none */
+	atomic_bool panicked;          /**< whoever panics first says why */
+	_Atomic(uint64_t) connections; /**< control thread: writes; main: reads */
+	bool paused;                   /**< queues stand still for a message */
 	VuDev vu;
 	struct blk_queue *queues;      /**< options.queues */
 };
@@ -193,23 +203,34 @@ void blk_request_done(struct blk_request *request, uint8_t status);
 
 /* device.c */
 
-/** Open the disk, make the socket. @return false with a sentence in @p why. */
+/** Open the disk and its queues. @return false with a sentence in @p why. */
 bool blk_device_open(struct blk_device *device, char *why, size_t room);
 /** A front-end is there. @return false: it cannot be served. */
 bool blk_device_connect(struct blk_device *device, int socket);
-/** A message waits on the connection. */
-void blk_device_message(struct blk_device *device);
-/** Let go of the front-end, if there is one; waits for what is under way. */
+/** Wait for a message and serve it. @return false when there will be no more. */
+bool blk_device_dispatch(struct blk_device *device);
+/** Let go of the front-end; waits for what is under way. */
 void blk_device_disconnect(struct blk_device *device);
 /** Free the device. No thread may be polling its queues any more. */
 void blk_device_close(struct blk_device *device);
+
+/* server.c */
+
+/** Listen, and serve one front-end after the other on a thread. @return false: see @p why. */
+bool blk_server_start(struct blk_device *device, char *why, size_t room);
+/** End that, whatever the front-end does. Requests under way are finished. */
+void blk_server_stop(struct blk_device *device);
 
 /* poller.c */
 
 /** Start threads; queue i of device n is polled by thread (n + i) modulo @p count. */
 bool blk_pollers_start(unsigned int count, const int *cores, unsigned int core_count);
-/** Give a queue to its thread. Main thread. */
-void blk_pollers_add(struct blk_queue *queue, unsigned int thread);
+/** Give a queue to its thread. Main thread. @return false: that one has too many. */
+bool blk_pollers_add(struct blk_queue *queue, unsigned int thread);
+/** Take no more requests from any queue. blk_queue_wait() says when a queue stands still. */
+void blk_pollers_drain(void);
+/** Wait until nothing of a queue that was stopped or drained is under way. */
+void blk_queue_wait(struct blk_queue *queue);
 /** End the threads. Every queue must have been stopped. */
 void blk_pollers_stop(void);
 /** Ask for a queue to be polled, or not and wait until nothing of it is under way. */
@@ -218,12 +239,12 @@ void blk_queue_run(struct blk_queue *queue, bool run);
 /* report.c */
 
 /** Print what happened so far as a table. */
-void blk_report(struct blk_device *const *devices, unsigned int count, double seconds);
+void blk_report(FILE *file, struct blk_device *const *devices, unsigned int count, double seconds);
 /** The same as JSON into a file, "-": standard output. @return 0, or -errno after a sentence. */
 int blk_report_json(struct blk_device *const *devices, unsigned int count, double seconds,
 	const char *path);
 /** One line of rates since the last one. */
-void blk_report_line(struct blk_device *const *devices, unsigned int count, double now);
+void blk_report_line(FILE *file, struct blk_device *const *devices, unsigned int count, double now);
 
 /** Add to a counter with one writer. */
 static inline void

@@ -3,12 +3,9 @@
  */
 
 #include <endian.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "blk.h"
@@ -26,9 +23,9 @@ panic(VuDev *vu, const char *text)
 {
 	struct blk_device *device = device_of(vu);
 
-	if (!device->panicked)
+	/* The control thread, or the polling thread of a queue. */
+	if (!atomic_exchange(&device->panicked, true))
 		fprintf(stderr, "vhu-blk: %s: %s\n", device->options.socket, text);
-	device->panicked = true;
 }
 
 static uint64_t
@@ -88,12 +85,34 @@ queue_set_started(VuDev *vu, int index, bool started)
 	/* The queue is polled: kicks would only cost the guest its time. */
 	if (started)
 		vu_queue_set_notification(vu, vu_get_queue(vu, index), 0);
+	device->queues[index].started = started;
 	blk_queue_run(&device->queues[index], started);
+}
+
+/*
+ * Requests under way name guest memory by where it is mapped here. Before a message takes any of
+ * it away they are finished; blk_device_dispatch() goes on afterwards.
+ */
+static int
+process_msg(VuDev *vu, VhostUserMsg *message, int *do_reply)
+{
+	struct blk_device *device = device_of(vu);
+	uint16_t i;
+
+	(void)do_reply;
+	if (message->request != VHOST_USER_SET_MEM_TABLE &&
+	    message->request != VHOST_USER_REM_MEM_REG)
+		return 0;
+	for (i = 0; i < device->options.queues; i++)
+		blk_queue_run(&device->queues[i], false);
+	device->paused = true;
+	return 0; /* the library does the rest */
 }
 
 static const VuDevIface iface = {
 	.get_features = get_features,
 	.get_protocol_features = get_protocol_features,
+	.process_msg = process_msg,
 	.queue_set_started = queue_set_started,
 	.get_config = get_config,
 	.set_config = set_config,
@@ -147,43 +166,6 @@ fill_config(struct blk_device *device)
 	config->write_zeroes_may_unmap = 1;
 }
 
-/* Listen. A socket that nobody listens on any more is a left-over and makes room. */
-static int
-listen_on(const char *path)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	struct stat status;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int rc;
-
-	if (fd < 0)
-		return -errno;
-	memcpy(address.sun_path, path, strlen(path) + 1);
-	rc = bind(fd, (struct sockaddr *)&address, sizeof(address));
-	if (rc != 0 && errno == EADDRINUSE && stat(path, &status) == 0 &&
-	    S_ISSOCK(status.st_mode)) {
-		int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-		rc = connect(probe, (struct sockaddr *)&address, sizeof(address));
-		close(probe);
-		errno = EADDRINUSE;
-		if (rc != 0) {
-			unlink(path);
-			rc = bind(fd, (struct sockaddr *)&address, sizeof(address));
-		} else {
-			rc = -1;
-		}
-	}
-	if (rc == 0)
-		rc = listen(fd, 1);
-	if (rc != 0) {
-		rc = -errno;
-		close(fd);
-		return rc;
-	}
-	return fd;
-}
-
 static bool
 open_queues(struct blk_device *device)
 {
@@ -219,7 +201,9 @@ blk_device_open(struct blk_device *device, char *why, size_t room)
 	};
 
 	device->listener = -1;
+	device->connection = -1;
 	device->disk.fd = -1;
+	pthread_mutex_init(&device->lock, NULL);
 	device->disk.ops = kinds[device->options.kind];
 	device->disk.block_size = device->options.block_size;
 	device->disk.read_only = device->options.read_only;
@@ -231,19 +215,13 @@ blk_device_open(struct blk_device *device, char *why, size_t room)
 			device->options.queues);
 		return false;
 	}
-	device->listener = listen_on(device->options.socket);
-	if (device->listener < 0) {
-		snprintf(why, room, "%s cannot be listened on: %s", device->options.socket,
-			strerror(-device->listener));
-		return false;
-	}
 	return true;
 }
 
 bool
 blk_device_connect(struct blk_device *device, int socket)
 {
-	device->panicked = false;
+	atomic_store(&device->panicked, false);
 	if (!vu_init(&device->vu, device->options.queues, socket, panic, NULL, set_watch,
 			remove_watch, &iface)) {
 		fprintf(stderr, "vhu-blk: %s: out of memory for a front-end\n",
@@ -251,9 +229,23 @@ blk_device_connect(struct blk_device *device, int socket)
 		close(socket);
 		return false;
 	}
-	device->connected = true;
-	device->connections++;
+	blk_count(&device->connections, 1);
 	return true;
+}
+
+bool
+blk_device_dispatch(struct blk_device *device)
+{
+	bool more = vu_dispatch(&device->vu);
+	uint16_t i;
+
+	if (!device->paused)
+		return more;
+	device->paused = false;
+	for (i = 0; i < device->options.queues; i++)
+		if (device->queues[i].started)
+			blk_queue_run(&device->queues[i], true);
+	return more;
 }
 
 void
@@ -261,19 +253,11 @@ blk_device_disconnect(struct blk_device *device)
 {
 	uint16_t i;
 
-	if (!device->connected)
-		return;
-	for (i = 0; i < device->options.queues; i++)
+	for (i = 0; i < device->options.queues; i++) {
 		blk_queue_run(&device->queues[i], false);
+		device->queues[i].started = false;
+	}
 	vu_deinit(&device->vu);
-	device->connected = false;
-}
-
-void
-blk_device_message(struct blk_device *device)
-{
-	if (!vu_dispatch(&device->vu))
-		blk_device_disconnect(device);
 }
 
 void
@@ -281,7 +265,6 @@ blk_device_close(struct blk_device *device)
 {
 	uint16_t i;
 
-	blk_device_disconnect(device);
 	for (i = 0; device->queues != NULL && i < device->options.queues; i++) {
 		if (device->disk.ops->queue_close != NULL)
 			device->disk.ops->queue_close(&device->queues[i]);
@@ -293,6 +276,7 @@ blk_device_close(struct blk_device *device)
 		close(device->listener);
 		unlink(device->options.socket);
 	}
+	pthread_mutex_destroy(&device->lock);
 	free(device->queues);
 	free(device);
 }

@@ -10,9 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <liburing.h>
@@ -24,27 +26,80 @@
  * handed to the kernel once per poll, and what is done is picked up without a system call.
  */
 
-/* Buffers for O_DIRECT begin and are sized in multiples of this, whatever the disk's block size. */
-#define DIRECT_ALIGNMENT 512u
+/* Most bytes that one step moves through a buffer of ours. */
+#define BOUNCE_MAX (256u << 10)
+/* How often and how long to wait for a predecessor's requests to end, nanoseconds. */
+#define LOCK_TRIES 60
+#define LOCK_PAUSE 50000000L
 
 static void
 fill_geometry(struct blk_disk *disk, const struct stat *status)
 {
-	unsigned int physical = 0;
+	unsigned int physical = (unsigned int)status->st_blksize;
+	uint64_t size;
 
 	disk->size = (uint64_t)status->st_size;
-	disk->physical_size = (uint32_t)status->st_blksize;
 	if (S_ISBLK(status->st_mode)) {
-		uint64_t size;
-
 		if (ioctl(disk->fd, BLKGETSIZE64, &size) == 0)
 			disk->size = size;
-		if (ioctl(disk->fd, BLKPBSZGET, &physical) == 0)
-			disk->physical_size = physical;
+		(void)ioctl(disk->fd, BLKPBSZGET, &physical);
 	}
-	if (disk->physical_size < disk->block_size)
-		disk->physical_size = disk->block_size;
+	/* Only a hint; what a network file system likes best is none. */
+	if (physical < disk->block_size || physical > 65536 || (physical & (physical - 1)) != 0)
+		physical = disk->block_size;
+	disk->physical_size = physical;
 	disk->size -= disk->size % disk->block_size;
+}
+
+/* What buffers, sizes and places of transfers must be multiples of, and which blocks that takes. */
+static void
+fill_alignment(struct blk_disk *disk, const struct stat *status, uint32_t *block)
+{
+	int sectors = 512;
+
+	*block = 512;
+	disk->alignment = 512;
+	if (S_ISBLK(status->st_mode) && ioctl(disk->fd, BLKSSZGET, &sectors) == 0)
+		*block = (uint32_t)sectors;
+#ifdef STATX_DIOALIGN
+	struct statx more;
+
+	if (disk->direct && S_ISREG(status->st_mode) &&
+	    statx(disk->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &more) == 0 &&
+	    (more.stx_mask & STATX_DIOALIGN) != 0) {
+		if (more.stx_dio_offset_align == 0) {
+			/* This file cannot although opening it said so. */
+			disk->direct = false;
+			(void)fcntl(disk->fd, F_SETFL, fcntl(disk->fd, F_GETFL) & ~O_DIRECT);
+		} else if (more.stx_dio_offset_align > *block) {
+			*block = more.stx_dio_offset_align;
+		}
+		if (more.stx_dio_mem_align > disk->alignment)
+			disk->alignment = more.stx_dio_mem_align;
+	}
+#endif
+	if (*block > disk->alignment)
+		disk->alignment = *block;
+}
+
+/*
+ * One writer or many readers. A process that was killed keeps its lock until the kernel has done
+ * the last of its requests: whoever has the lock knows that no old write comes late.
+ */
+static int
+lock(const struct blk_disk *disk)
+{
+	static const struct timespec pause = { .tv_nsec = LOCK_PAUSE };
+	int i, how = (disk->read_only ? LOCK_SH : LOCK_EX) | LOCK_NB;
+
+	for (i = 0; i < LOCK_TRIES; i++) {
+		if (flock(disk->fd, how) == 0)
+			return 0;
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return -errno;
+		nanosleep(&pause, NULL);
+	}
+	return -EBUSY;
 }
 
 static int
@@ -67,13 +122,15 @@ file_open(struct blk_disk *disk, const struct blk_options *options, char *why, s
 {
 	struct statfs system;
 	struct stat status;
+	uint32_t block;
 	int rc = open_path(disk, options);
 
 	if (rc == 0 && fstat(disk->fd, &status) != 0)
 		rc = -errno;
 	if (rc != 0) {
 		snprintf(why, room, "%s cannot be opened: %s; give a file or a block device%s",
-			options->path, strerror(-rc), options->read_only ? "" : ", or ro=1");
+			options->path, strerror(-rc), options->read_only ? "" :
+			", or --read-only");
 		goto fail;
 	}
 	if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) {
@@ -81,7 +138,21 @@ file_open(struct blk_disk *disk, const struct blk_options *options, char *why, s
 		snprintf(why, room, "%s is neither a file nor a block device", options->path);
 		goto fail;
 	}
+	rc = lock(disk);
+	if (rc != 0) {
+		snprintf(why, room, "%s is in use by another process (or disk of this one); "
+			"%s", options->path, rc == -EBUSY ? "end that first" : strerror(-rc));
+		goto fail;
+	}
 	fill_geometry(disk, &status);
+	fill_alignment(disk, &status, &block);
+	if (block > disk->block_size) {
+		rc = -EINVAL;
+		snprintf(why, room, "%s has blocks of %u bytes; give --block-size %u%s",
+			options->path, block, block,
+			S_ISBLK(status.st_mode) ? "" : " or --buffered");
+		goto fail;
+	}
 	if (disk->size == 0) {
 		rc = -EINVAL;
 		snprintf(why, room, "%s holds no block of %u bytes; make it larger",
@@ -116,7 +187,8 @@ file_queue_open(struct blk_queue *queue)
 	if (ring == NULL)
 		return -ENOMEM;
 	/* The kernel need not interrupt a thread that comes by all the time. */
-	rc = io_uring_queue_init(BLK_DEPTH, ring, IORING_SETUP_COOP_TASKRUN);
+	rc = io_uring_queue_init(BLK_DEPTH, ring, IORING_SETUP_COOP_TASKRUN |
+		IORING_SETUP_TASKRUN_FLAG);
 	if (rc == -EINVAL)
 		rc = io_uring_queue_init(BLK_DEPTH, ring, 0);
 	if (rc != 0) {
@@ -146,115 +218,149 @@ file_flush_submissions(struct blk_queue *queue)
 		io_uring_submit(ring);
 }
 
+/*
+ * There are as many entries as requests, and each has one at a time. @return NULL, and the request
+ * is done, should that ever be wrong.
+ */
 static struct io_uring_sqe *
-next_entry(struct blk_queue *queue)
+next_entry(struct blk_queue *queue, struct blk_request *request)
 {
 	struct io_uring_sqe *entry = io_uring_get_sqe(queue->engine);
 
-	/* As many entries as requests: there is room once the kernel has taken the others. */
-	while (entry == NULL) {
-		io_uring_submit(queue->engine);
-		entry = io_uring_get_sqe(queue->engine);
+	if (entry == NULL) {
+		free(request->bounce);
+		blk_request_done(request, VIRTIO_BLK_S_IOERR);
 	}
 	return entry;
 }
 
 static bool
-aligned(const struct blk_request *request)
+aligned(const struct blk_disk *disk, const struct blk_request *request)
 {
 	uintptr_t odd = 0;
 	unsigned int i;
 
 	for (i = 0; i < request->data_count; i++)
 		odd |= (uintptr_t)request->data[i].iov_base | request->data[i].iov_len;
-	return odd % DIRECT_ALIGNMENT == 0;
+	return odd % disk->alignment == 0;
 }
 
+/* Bytes were moved: the segments begin behind them. @param bounce to or from there; NULL: not. */
 static void
-copy_segments(struct blk_request *request, bool to_bounce)
+advance(struct blk_request *request, size_t size, uint8_t *bounce, bool to_bounce)
 {
-	uint8_t *at = request->bounce;
-	unsigned int i;
+	while (size != 0 && request->data_count != 0) {
+		struct iovec *segment = request->data;
+		size_t piece = segment->iov_len < size ? segment->iov_len : size;
 
-	for (i = 0; i < request->data_count; i++) {
-		const struct iovec *segment = &request->data[i];
-
-		if (to_bounce)
-			memcpy(at, segment->iov_base, segment->iov_len);
-		else
-			memcpy(segment->iov_base, at, segment->iov_len);
-		at += segment->iov_len;
+		if (bounce != NULL && to_bounce)
+			memcpy(bounce, segment->iov_base, piece);
+		else if (bounce != NULL)
+			memcpy(segment->iov_base, bounce, piece);
+		if (bounce != NULL)
+			bounce += piece;
+		segment->iov_base = (uint8_t *)segment->iov_base + piece;
+		segment->iov_len -= piece;
+		size -= piece;
+		if (segment->iov_len == 0) {
+			request->data++;
+			request->data_count--;
+		}
 	}
-}
-
-/* Where alignment does not suit O_DIRECT the data goes through a buffer of ours. */
-static bool
-make_bounce(struct blk_request *request)
-{
-	if (posix_memalign(&request->bounce, 4096, request->size) != 0) {
-		request->bounce = NULL;
-		return false;
-	}
-	if (request->type == VIRTIO_BLK_T_OUT)
-		copy_segments(request, true);
-	return true;
 }
 
 /* Plain calls, for what is in memory. */
 static void
 transfer_now(const struct blk_disk *disk, struct blk_request *request)
 {
-	ssize_t moved = request->type == VIRTIO_BLK_T_OUT ?
-		pwritev(disk->fd, request->data, (int)request->data_count,
-			(off_t)request->offset) :
-		preadv(disk->fd, request->data, (int)request->data_count, (off_t)request->offset);
+	bool write = request->type == VIRTIO_BLK_T_OUT;
 
-	blk_request_done(request, moved == (ssize_t)request->size ? VIRTIO_BLK_S_OK :
+	/* The kernel moves no more than 2 GiB in one call. */
+	while (request->moved < request->size) {
+		off_t at = (off_t)(request->offset + request->moved);
+		int count = (int)request->data_count;
+		ssize_t moved = write ? pwritev(disk->fd, request->data, count, at) :
+			preadv(disk->fd, request->data, count, at);
+
+		if (moved <= 0)
+			break;
+		request->moved += (uint64_t)moved;
+		if (request->moved < request->size)
+			advance(request, (size_t)moved, NULL, false);
+	}
+	blk_request_done(request, request->moved == request->size ? VIRTIO_BLK_S_OK :
 		VIRTIO_BLK_S_IOERR);
+}
+
+/* Hand what is left of a transfer to the kernel, or as much of it as the bounce buffer holds. */
+static void
+transfer_step(struct blk_queue *queue, struct blk_request *request)
+{
+	const int fd = queue->device->disk.fd;
+	const bool write = request->type == VIRTIO_BLK_T_OUT;
+	const uint64_t at = request->offset + request->moved, left = request->size - request->moved;
+	const unsigned int piece = left < BOUNCE_MAX ? (unsigned int)left : BOUNCE_MAX;
+	struct io_uring_sqe *entry = next_entry(queue, request);
+
+	if (entry == NULL)
+		return;
+	if (request->bounce != NULL && write) {
+		advance(request, piece, request->bounce, true);
+		io_uring_prep_write(entry, fd, request->bounce, piece, at);
+	} else if (request->bounce != NULL) {
+		io_uring_prep_read(entry, fd, request->bounce, piece, at);
+	} else if (write) {
+		io_uring_prep_writev(entry, fd, request->data, request->data_count, at);
+	} else {
+		io_uring_prep_readv(entry, fd, request->data, request->data_count, at);
+	}
+	request->step = request->bounce != NULL ? piece : 0;
+	io_uring_sqe_set_data(entry, request);
 }
 
 static void
 begin_transfer(struct blk_queue *queue, struct blk_request *request)
 {
 	const struct blk_disk *disk = &queue->device->disk;
-	bool write = request->type == VIRTIO_BLK_T_OUT;
-	struct io_uring_sqe *entry;
+	size_t room = request->size < BOUNCE_MAX ? request->size : BOUNCE_MAX;
 
 	if (disk->never_waits) {
 		transfer_now(disk, request);
 		return;
 	}
-	if (disk->direct && !aligned(request) && !make_bounce(request)) {
+	/* Where alignment does not suit O_DIRECT the data goes through a buffer of ours. */
+	if (disk->direct && !aligned(disk, request) &&
+	    posix_memalign(&request->bounce, disk->alignment > 4096 ? disk->alignment : 4096,
+			room) != 0) {
+		request->bounce = NULL;
 		blk_request_done(request, VIRTIO_BLK_S_IOERR);
 		return;
 	}
-	entry = next_entry(queue);
-	if (request->bounce != NULL && write)
-		io_uring_prep_write(entry, disk->fd, request->bounce, (unsigned int)request->size,
-			request->offset);
-	else if (request->bounce != NULL)
-		io_uring_prep_read(entry, disk->fd, request->bounce, (unsigned int)request->size,
-			request->offset);
-	else if (write)
-		io_uring_prep_writev(entry, disk->fd, request->data, request->data_count,
-			request->offset);
-	else
-		io_uring_prep_readv(entry, disk->fd, request->data, request->data_count,
-			request->offset);
-	io_uring_sqe_set_data(entry, request);
+	transfer_step(queue, request);
+}
+
+/* How a range is emptied: what was tried before it did not work here. */
+static int
+mode_of(const struct blk_queue *queue, const struct blk_request *request)
+{
+	bool punch = request->type == VIRTIO_BLK_T_DISCARD ||
+		request->ranges[request->range].unmap || queue->device->disk.never_waits;
+
+	if (request->second_try)
+		punch = !punch;
+	return FALLOC_FL_KEEP_SIZE | (punch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
 }
 
 static void
-begin_range(struct blk_queue *queue, struct blk_request *request)
+range_step(struct blk_queue *queue, struct blk_request *request)
 {
 	const struct blk_range *range = &request->ranges[request->range];
-	bool punch = request->type == VIRTIO_BLK_T_DISCARD || range->unmap ||
-		queue->device->disk.never_waits;
-	struct io_uring_sqe *entry = next_entry(queue);
+	struct io_uring_sqe *entry = next_entry(queue, request);
 
-	io_uring_prep_fallocate(entry, queue->device->disk.fd, FALLOC_FL_KEEP_SIZE |
-		(punch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE), (off_t)range->offset,
-		(off_t)range->size);
+	if (entry == NULL)
+		return;
+	io_uring_prep_fallocate(entry, queue->device->disk.fd, mode_of(queue, request),
+		(off_t)range->offset, (off_t)range->size);
 	io_uring_sqe_set_data(entry, request);
 }
 
@@ -269,14 +375,61 @@ file_begin(struct blk_queue *queue, struct blk_request *request)
 		begin_transfer(queue, request);
 		break;
 	case VIRTIO_BLK_T_FLUSH:
-		entry = next_entry(queue);
+		entry = next_entry(queue, request);
+		if (entry == NULL)
+			return;
 		io_uring_prep_fsync(entry, queue->device->disk.fd, IORING_FSYNC_DATASYNC);
 		io_uring_sqe_set_data(entry, request);
 		break;
 	default:
-		begin_range(queue, request);
+		range_step(queue, request);
 		break;
 	}
+}
+
+static void
+finish_transfer(struct blk_queue *queue, struct blk_request *request, int result)
+{
+	bool ok = result > 0;
+
+	if (ok && request->bounce != NULL && request->type == VIRTIO_BLK_T_IN)
+		advance(request, (size_t)result, request->bounce, false);
+	/* Of a bounced write the rest is not where the segments begin any more. */
+	if (request->bounce != NULL && request->type == VIRTIO_BLK_T_OUT)
+		ok = ok && (unsigned int)result == request->step;
+	if (ok && request->bounce == NULL)
+		advance(request, (size_t)result, NULL, false);
+	if (ok)
+		request->moved += (uint64_t)result;
+	if (ok && request->moved < request->size) {
+		transfer_step(queue, request);
+		return;
+	}
+	free(request->bounce);
+	request->bounce = NULL;
+	blk_request_done(request, ok ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
+}
+
+static void
+finish_range(struct blk_queue *queue, struct blk_request *request, int result)
+{
+	bool zeroes = request->type == VIRTIO_BLK_T_WRITE_ZEROES;
+
+	if (result == -EOPNOTSUPP && zeroes && !request->second_try) {
+		request->second_try = true;
+		range_step(queue, request);
+		return;
+	}
+	if (result == 0 && ++request->range < request->range_count) {
+		range_step(queue, request);
+		return;
+	}
+	/* Forgetting is a hint: a file system that cannot do it has not failed. */
+	if (result == -EOPNOTSUPP && !zeroes)
+		result = 0;
+	/* The guest then writes zeros itself. */
+	blk_request_done(request, result == 0 ? VIRTIO_BLK_S_OK :
+		result == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR);
 }
 
 /* The kernel is done with one step. */
@@ -284,22 +437,13 @@ static void
 finish(struct blk_queue *queue, struct blk_request *request, int result)
 {
 	bool transfer = request->type == VIRTIO_BLK_T_IN || request->type == VIRTIO_BLK_T_OUT;
-	bool ok = transfer ? result >= 0 && (uint64_t)result == request->size : result == 0;
 
-	if (request->bounce != NULL) {
-		if (ok && request->type == VIRTIO_BLK_T_IN)
-			copy_segments(request, false);
-		free(request->bounce);
-		request->bounce = NULL;
-	}
-	if (ok && !transfer && ++request->range < request->range_count) {
-		begin_range(queue, request);
-		return;
-	}
-	/* Forgetting is a hint: a file system that cannot do it has not failed. */
-	if (request->type == VIRTIO_BLK_T_DISCARD && result == -EOPNOTSUPP)
-		ok = true;
-	blk_request_done(request, ok ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
+	if (transfer)
+		finish_transfer(queue, request, result);
+	else if (request->type == VIRTIO_BLK_T_FLUSH)
+		blk_request_done(request, result == 0 ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
+	else
+		finish_range(queue, request, result);
 }
 
 static void
@@ -311,6 +455,9 @@ file_reap(struct blk_queue *queue)
 
 	if (queue->under_way == queue->done_count)
 		return;
+	/* Without this, what is done waits for the next tick of the clock to be shown. */
+	if (IO_URING_READ_ONCE(*ring->sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW))
+		io_uring_get_events(ring);
 	io_uring_for_each_cqe(ring, head, entry) {
 		finish(queue, io_uring_cqe_get_data(entry), entry->res);
 		seen++;

@@ -7,22 +7,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/signalfd.h>
-#include <sys/socket.h>
+#include <sys/resource.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "blk.h"
 
-/* The main thread: sockets, messages and signals. It sleeps whenever there is none. */
+/* The main thread: start and end, signals and reports. */
 
 struct server {
 	struct blk_arguments arguments;
 	struct blk_device *devices[BLK_DEVICES_MAX];
 	unsigned int count;
-	int epoll;
-	int signals;
+	sigset_t signals;
 	double start;
 };
 
@@ -35,77 +31,67 @@ now(void)
 	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-static void
-watch(const struct server *server, int fd, void *what)
+/* People read this; with JSON on the standard output it goes elsewhere. */
+static FILE *
+people(const struct server *server)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.ptr = what };
+	const char *json = server->arguments.json;
 
-	if (epoll_ctl(server->epoll, EPOLL_CTL_ADD, fd, &event) != 0)
-		fprintf(stderr, "vhu-blk: a descriptor cannot be watched: %s\n", strerror(errno));
+	return json != NULL && strcmp(json, "-") == 0 ? stderr : stdout;
 }
 
-/* One front-end at a time: while there is one, the listener is not watched. */
-static void
-serve(const struct server *server, struct blk_device *device)
+static bool
+open_device(struct server *server, unsigned int i)
 {
-	int fd;
+	struct blk_device *device = calloc(1, sizeof(*device));
+	char why[5000] = "out of memory";
+	bool opened = false;
+	uint16_t q;
 
-	if (device->connected) {
-		blk_device_message(device);
-		if (!device->connected)
-			watch(server, device->listener, device);
-		return;
+	if (device != NULL) {
+		device->options = server->arguments.devices[i];
+		server->devices[server->count++] = device;
+		opened = blk_device_open(device, why, sizeof(why));
 	}
-	fd = accept4(device->listener, NULL, NULL, SOCK_CLOEXEC);
-	if (fd < 0)
-		return;
-	epoll_ctl(server->epoll, EPOLL_CTL_DEL, device->listener, NULL);
-	if (blk_device_connect(device, fd))
-		watch(server, fd, device);
-	else
-		watch(server, device->listener, device);
+	for (q = 0; opened && q < device->options.queues; q++) {
+		opened = blk_pollers_add(&device->queues[q], i + q);
+		snprintf(why, sizeof(why), "too many queues for a polling thread; give more "
+			"--threads");
+	}
+	opened = opened && blk_server_start(device, why, sizeof(why));
+	if (!opened) {
+		fprintf(stderr, "vhu-blk: %s\n", why);
+		return false;
+	}
+	fprintf(people(server), "vhu-blk: %s: %s, %llu MiB, %u queues%s\n",
+		device->options.socket, device->disk.ops->name,
+		(unsigned long long)(device->disk.size >> 20), device->options.queues,
+		device->disk.read_only ? ", read-only" : "");
+	fflush(people(server));
+	return true;
 }
 
 static bool
 open_devices(struct server *server)
 {
 	unsigned int i;
-	uint16_t q;
 
-	for (i = 0; i < server->arguments.device_count; i++) {
-		struct blk_device *device = calloc(1, sizeof(*device));
-		char why[512] = "out of memory";
-
-		if (device != NULL)
-			device->options = server->arguments.devices[i];
-		if (device == NULL || !blk_device_open(device, why, sizeof(why))) {
-			fprintf(stderr, "vhu-blk: %s\n", why);
-			if (device != NULL)
-				blk_device_close(device);
+	for (i = 0; i < server->arguments.device_count; i++)
+		if (!open_device(server, i))
 			return false;
-		}
-		server->devices[server->count++] = device;
-		for (q = 0; q < device->options.queues; q++)
-			blk_pollers_add(&device->queues[q], i + q);
-		watch(server, device->listener, device);
-		printf("vhu-blk: %s: %s, %llu MiB, %u queues%s\n", device->options.socket,
-			device->disk.ops->name,
-			(unsigned long long)(device->disk.size >> 20), device->options.queues,
-			device->disk.read_only ? ", read-only" : "");
-	}
-	fflush(stdout);
 	return true;
 }
 
-/* Milliseconds until something is to be printed or ended. */
-static int
-patience(double when, double time)
+static struct timespec
+time_of(double seconds)
 {
-	double left = when - time;
+	/* An hour at a time: more does not fit everywhere. */
+	double some = seconds < 0 ? 0 : seconds > 3600 ? 3600 : seconds;
 
-	return left < 0 ? 0 : left > 1000 ? 1000000 : (int)(left * 1000) + 1;
+	return (struct timespec){ (time_t)some, (long)((some - (double)(time_t)some) * 1e9) };
 }
 
+/* Print lines until it is time or a signal says so. */
 static void
 run(struct server *server)
 {
@@ -114,46 +100,73 @@ run(struct server *server)
 	double end = server->start + arguments->duration;
 
 	for (;;) {
-		struct epoll_event events[16];
-		double time = now();
-		int i, count, timeout = -1;
+		double time = now(), next = time + 3600;
+		struct timespec patience;
 
 		if (arguments->duration > 0 && time >= end)
 			return;
 		if (arguments->stats_period > 0 && time >= line) {
-			blk_report_line(server->devices, server->count, time - server->start);
+			blk_report_line(people(server), server->devices, server->count,
+				time - server->start);
 			line += arguments->stats_period;
 		}
 		if (arguments->stats_period > 0)
-			timeout = patience(line, time);
-		if (arguments->duration > 0 && (timeout < 0 || patience(end, time) < timeout))
-			timeout = patience(end, time);
-		count = epoll_wait(server->epoll, events, 16, timeout);
-		for (i = 0; i < count; i++) {
-			if (events[i].data.ptr == NULL)
-				return; /* a signal */
-			serve(server, events[i].data.ptr);
-		}
+			next = line;
+		if (arguments->duration > 0 && end < next)
+			next = end;
+		patience = time_of(next - time);
+		if (sigtimedwait(&server->signals, NULL, &patience) > 0)
+			return;
 	}
+}
+
+/* Many disks and queues need many descriptors. */
+static void
+raise_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 static bool
 prepare(struct server *server)
 {
-	sigset_t signals;
-
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGTERM);
+	raise_limit();
+	sigemptyset(&server->signals);
+	sigaddset(&server->signals, SIGINT);
+	sigaddset(&server->signals, SIGTERM);
 	/* Before any thread exists, so that none of them is interrupted. */
-	pthread_sigmask(SIG_BLOCK, &signals, NULL);
-	server->signals = signalfd(-1, &signals, SFD_CLOEXEC);
-	server->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (server->signals < 0 || server->epoll < 0)
-		return false;
-	watch(server, server->signals, NULL);
+	pthread_sigmask(SIG_BLOCK, &server->signals, NULL);
 	return blk_pollers_start(server->arguments.threads, server->arguments.cores,
 		server->arguments.core_count);
+}
+
+/* What the guests were promised is done before they are left. */
+static void
+drain(struct server *server)
+{
+	unsigned int i;
+	uint16_t q;
+
+	blk_pollers_drain();
+	for (i = 0; i < server->count; i++)
+		for (q = 0; q < server->devices[i]->options.queues; q++)
+			blk_queue_wait(&server->devices[i]->queues[q]);
+}
+
+static int
+report(struct server *server)
+{
+	const char *json = server->arguments.json;
+	double seconds = now() - server->start;
+
+	blk_report(people(server), server->devices, server->count, seconds);
+	return json == NULL || blk_report_json(server->devices, server->count, seconds,
+		json) == 0 ? 0 : 1;
 }
 
 int
@@ -161,7 +174,6 @@ main(int argc, char **argv)
 {
 	struct server *server = calloc(1, sizeof(*server));
 	unsigned int i;
-	bool opened;
 	int rc;
 
 	if (server == NULL)
@@ -179,18 +191,13 @@ main(int argc, char **argv)
 		goto out;
 	}
 	server->start = now();
-	opened = open_devices(server);
-	if (opened) {
+	if (open_devices(server)) {
 		run(server);
-		rc = 0;
-		blk_report(server->devices, server->count, now() - server->start);
-		if (server->arguments.json != NULL &&
-		    blk_report_json(server->devices, server->count, now() - server->start,
-				server->arguments.json) != 0)
-			rc = 1;
+		drain(server);
+		rc = report(server);
 	}
 	for (i = 0; i < server->count; i++)
-		blk_device_disconnect(server->devices[i]);
+		blk_server_stop(server->devices[i]);
 	blk_pollers_stop();
 	for (i = 0; i < server->count; i++)
 		blk_device_close(server->devices[i]);

@@ -2,6 +2,7 @@
  * Copyright (c) 2026 The vhu founders
  */
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -23,6 +24,8 @@ struct poller {
 
 static struct poller *pollers;
 static unsigned int poller_count;
+/* main: writes; polling threads: read: take no more requests */
+static atomic_bool draining;
 
 /* Return what is done. */
 static void
@@ -46,10 +49,11 @@ take(struct blk_queue *queue)
 {
 	VuDev *dev = &queue->device->vu;
 	void *requests[BLK_BURST];
-	unsigned int i, count;
+	/* The pool is no bound: elements with many segments do not come from it. */
+	unsigned int i, count = BLK_DEPTH - queue->under_way;
 
 	count = vu_queue_pop_burst(dev, vu_get_queue(dev, queue->index), queue->pool, requests,
-		BLK_BURST);
+		count < BLK_BURST ? count : BLK_BURST);
 	if (count == 0) {
 		blk_count(&queue->counters.empty_polls, 1);
 		return;
@@ -59,15 +63,17 @@ take(struct blk_queue *queue)
 	blk_count(&queue->counters.bursts, 1);
 }
 
-static void
+/* @return false if the queue stands still. */
+static bool
 poll_queue(struct blk_queue *queue)
 {
 	const struct blk_disk_ops *ops = queue->device->disk.ops;
 	/* Partner: blk_queue_run(), which made device and ring ready before. */
-	bool wanted = atomic_load_explicit(&queue->wanted, memory_order_acquire);
+	bool wanted = atomic_load_explicit(&queue->wanted, memory_order_acquire) &&
+		!atomic_load_explicit(&draining, memory_order_relaxed);
 
 	if (!wanted && !atomic_load_explicit(&queue->running, memory_order_relaxed))
-		return;
+		return false;
 	if (wanted) {
 		atomic_store_explicit(&queue->running, true, memory_order_relaxed);
 		take(queue);
@@ -80,20 +86,25 @@ poll_queue(struct blk_queue *queue)
 	if (!wanted && queue->under_way == 0)
 		/* Partner: the acquire in blk_queue_run(): all of it is given back. */
 		atomic_store_explicit(&queue->running, false, memory_order_release);
+	return true;
 }
 
 static void *
 poll_thread(void *argument)
 {
+	static const struct timespec pause = { .tv_nsec = 100000 };
 	struct poller *poller = argument;
 
 	while (!atomic_load_explicit(&poller->end, memory_order_relaxed)) {
 		unsigned int i, count = atomic_load_explicit(&poller->count, memory_order_acquire);
 
+		bool any = false;
+
 		for (i = 0; i < count; i++)
-			poll_queue(poller->queues[i]);
-		if (count == 0)
-			sched_yield();
+			any |= poll_queue(poller->queues[i]);
+		/* No front-end: the core is somebody else's until one comes. */
+		if (!any)
+			nanosleep(&pause, NULL);
 	}
 	return NULL;
 }
@@ -119,23 +130,28 @@ blk_pollers_start(unsigned int count, const int *cores, unsigned int core_count)
 		}
 		rc = pthread_create(&pollers[i].thread, &attributes, poll_thread, &pollers[i]);
 		pthread_attr_destroy(&attributes);
-		if (rc != 0)
+		if (rc != 0) {
+			errno = rc;
 			return false;
+		}
 		pollers[i].started = true;
 		poller_count++;
 	}
 	return true;
 }
 
-void
+bool
 blk_pollers_add(struct blk_queue *queue, unsigned int thread)
 {
 	struct poller *poller = &pollers[thread % poller_count];
 	unsigned int count = atomic_load_explicit(&poller->count, memory_order_relaxed);
 
+	if (count == THREAD_QUEUES_MAX)
+		return false;
 	poller->queues[count] = queue;
 	/* Partner: the acquire in poll_thread(). */
 	atomic_store_explicit(&poller->count, count + 1, memory_order_release);
+	return true;
 }
 
 void
@@ -154,10 +170,14 @@ blk_pollers_stop(void)
 }
 
 void
+blk_pollers_drain(void)
+{
+	atomic_store_explicit(&draining, true, memory_order_relaxed);
+}
+
+void
 blk_queue_run(struct blk_queue *queue, bool run)
 {
-	static const struct timespec pause = { .tv_nsec = 20000 };
-
 	if (run) {
 		/* Before wanted: whoever stops it right afterwards must wait. */
 		atomic_store_explicit(&queue->running, true, memory_order_relaxed);
@@ -165,6 +185,14 @@ blk_queue_run(struct blk_queue *queue, bool run)
 		return;
 	}
 	atomic_store_explicit(&queue->wanted, false, memory_order_release);
+	blk_queue_wait(queue);
+}
+
+void
+blk_queue_wait(struct blk_queue *queue)
+{
+	static const struct timespec pause = { .tv_nsec = 20000 };
+
 	/* Requests under way are finished first; the kernel ends each of them. */
 	while (atomic_load_explicit(&queue->running, memory_order_acquire))
 		nanosleep(&pause, NULL);

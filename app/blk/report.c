@@ -47,26 +47,26 @@ sums_of(struct blk_device *device)
 }
 
 void
-blk_report(struct blk_device *const *devices, unsigned int count, double seconds)
+blk_report(FILE *file, struct blk_device *const *devices, unsigned int count, double seconds)
 {
 	unsigned int i;
 
-	printf("\n%-32s %12s %12s %9s %9s %12s %12s %7s\n", "socket", "reads", "writes",
+	fprintf(file, "\n%-32s %12s %12s %9s %9s %12s %12s %7s\n", "socket", "reads", "writes",
 		"flushes", "discards", "MiB read", "MiB written", "errors");
 	for (i = 0; i < count; i++) {
 		struct sums s = sums_of(devices[i]);
 
-		printf("%-32s %12" PRIu64 " %12" PRIu64 " %9" PRIu64 " %9" PRIu64
+		fprintf(file, "%-32s %12" PRIu64 " %12" PRIu64 " %9" PRIu64 " %9" PRIu64
 			" %12.1f %12.1f %7" PRIu64 "\n", devices[i]->options.socket, s.reads,
 			s.writes, s.flushes, s.discards + s.write_zeroes,
 			(double)s.bytes_read / 1048576, (double)s.bytes_written / 1048576,
 			s.errors);
 	}
-	printf("%.1f seconds\n", seconds);
+	fprintf(file, "%.1f seconds\n", seconds);
 }
 
 void
-blk_report_line(struct blk_device *const *devices, unsigned int count, double now)
+blk_report_line(FILE *file, struct blk_device *const *devices, unsigned int count, double now)
 {
 	static struct sums last;
 	static double last_time;
@@ -80,12 +80,13 @@ blk_report_line(struct blk_device *const *devices, unsigned int count, double no
 		for (q = 0; q < devices[i]->options.queues; q++)
 			add(&all, &devices[i]->queues[q].counters);
 	}
-	printf("%7.1f s: %10.0f reads/s %10.0f writes/s %9.1f MiB/s %" PRIu64 " errors\n", now,
+	fprintf(file, "%7.1f s: %10.0f reads/s %10.0f writes/s %9.1f MiB/s %" PRIu64 " errors\n",
+		now,
 		(double)(all.reads - last.reads) / span,
 		(double)(all.writes - last.writes) / span,
 		(double)(all.bytes_read + all.bytes_written - last.bytes_read -
 			last.bytes_written) / 1048576 / span, all.errors);
-	fflush(stdout);
+	fflush(file);
 	last = all;
 	last_time = now;
 }
@@ -121,7 +122,7 @@ json_of_device(struct blk_device *device)
 		"size", (json_int_t)device->disk.size,
 		"block_size", (int)device->disk.block_size,
 		"read_only", (int)device->disk.read_only, "direct", (int)device->disk.direct,
-		"connections", (json_int_t)device->connections,
+		"connections", (json_int_t)READ(device->connections),
 		"total", json_of(&all), "queues", queues);
 }
 

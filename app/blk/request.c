@@ -41,6 +41,8 @@ take_last(struct iovec *segments, unsigned int *count)
 {
 	struct iovec *last;
 
+	while (*count != 0 && segments[*count - 1].iov_len == 0)
+		(*count)--;
 	if (*count == 0)
 		return NULL;
 	last = &segments[*count - 1];
@@ -78,7 +80,8 @@ blk_request_done(struct blk_request *request, uint8_t status)
 static bool
 on_disk(const struct blk_disk *disk, uint64_t sector, uint64_t size)
 {
-	return size % disk->block_size == 0 && sector <= disk->size >> BLK_SECTOR_SHIFT &&
+	return ((sector << BLK_SECTOR_SHIFT) | size) % disk->block_size == 0 &&
+		sector <= disk->size >> BLK_SECTOR_SHIFT &&
 		size <= disk->size - (sector << BLK_SECTOR_SHIFT);
 }
 
@@ -109,15 +112,15 @@ read_ranges(const struct blk_disk *disk, struct blk_request *request)
 {
 	const size_t each = sizeof(struct virtio_blk_discard_write_zeroes);
 	bool zeroes = request->type == VIRTIO_BLK_T_WRITE_ZEROES;
-	unsigned int i;
+	unsigned int left;
 
 	if (disk->read_only || request->size == 0 || request->size % each != 0 ||
 	    request->size / each > BLK_RANGES_MAX)
 		return VIRTIO_BLK_S_IOERR;
-	request->range_count = (unsigned int)(request->size / each);
-	for (i = 0; i < request->range_count; i++) {
+	request->range_count = 0;
+	for (left = (unsigned int)(request->size / each); left != 0; left--) {
 		struct virtio_blk_discard_write_zeroes raw;
-		struct blk_range *range = &request->ranges[i];
+		struct blk_range *range = &request->ranges[request->range_count];
 		uint32_t flags, sectors;
 
 		take_front(&request->data, &request->data_count, &raw, sizeof(raw));
@@ -131,6 +134,9 @@ read_ranges(const struct blk_disk *disk, struct blk_request *request)
 		range->offset = le64toh(raw.sector) << BLK_SECTOR_SHIFT;
 		range->size = (uint64_t)sectors << BLK_SECTOR_SHIFT;
 		range->unmap = flags != 0;
+		/* An empty range asks for nothing, which the kernel would call an error. */
+		if (sectors != 0)
+			request->range_count++;
 	}
 	return VIRTIO_BLK_S_OK;
 }
@@ -149,7 +155,10 @@ begin_ranges(struct blk_queue *queue, struct blk_request *request)
 	}
 	request->range = 0;
 	blk_count(zeroes ? &queue->counters.write_zeroes : &queue->counters.discards, 1);
-	disk->ops->begin(queue, request);
+	if (request->range_count == 0)
+		blk_request_done(request, VIRTIO_BLK_S_OK);
+	else
+		disk->ops->begin(queue, request);
 }
 
 static void
@@ -203,7 +212,6 @@ blk_request_begin(struct blk_queue *queue, struct blk_request *request)
 	struct virtio_blk_outhdr header;
 
 	request->queue = queue;
-	request->bounce = NULL;
 	queue->under_way++;
 	if (!take_apart(request, &header)) {
 		blk_count(&queue->counters.malformed, 1);
