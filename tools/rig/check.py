@@ -250,6 +250,11 @@ def compat(log):
     return pytest(log, "test/compat", VHU_BUILD=str(release(log)))
 
 
+def blk(log):
+    """vhu-blk: requests, command line, guests, and killed while it works."""
+    return pytest(log, "test/blk", VHU_BUILD=str(release(log)))
+
+
 def perf(log):
     """vhu-perf: rows come out and every byte moved; no time is judged."""
     return pytest(log, "test/perf", VHU_BUILD=str(release(log)))
