@@ -282,7 +282,7 @@ def install(log):
 
 
 SUITES = [style, unit, unit_clang, unit_asan, unit_tsan, conformance, conformance_asan, loop,
-          guest, compat, perf, instructions, fuzz, docs, install]
+          guest, compat, blk, perf, instructions, fuzz, docs, install]
 QUICK = [style, unit, conformance]
 
 
