@@ -6,6 +6,8 @@ A second disk, read-only, brings the program that writes and verifies (guest_wri
 """
 
 import os
+import random
+import time
 
 import pytest
 
@@ -95,3 +97,26 @@ def test_guest_cannot_write_a_read_only_disk(folder):
         guest.close()
         assert back.stop() == 0
     assert (folder / "disk").read_bytes() == content
+
+
+@pytest.mark.parametrize("options", ["", ",packed=on"], ids=["split", "packed"])
+def test_guest_survives_that_the_back_end_is_killed(folder, often, options):
+    """QEMU connects again and hands the in-flight area over; the guest notices a pause at most."""
+    moments = random.Random(1)
+    back = disks(folder, 16, "--queues", "2")
+    try:
+        with BlkGuest(folder, 2, options, reconnect=True) as guest:
+            guest.boot()
+            guest.must("/tmp/writer /dev/vda 16 8 0 >/tmp/said 2>&1 & echo $! >/tmp/pid")
+            for _ in range(often(3, 20)):
+                time.sleep(moments.uniform(0.3, 2))
+                back.kill()
+                back = disks(folder, 16, "--queues", "2")
+                # Its clock for trying again is a second.
+                time.sleep(1.5)
+            status, output = guest.run(
+                "touch /tmp/stop; wait $(cat /tmp/pid) || { cat /tmp/said; false; }", 300)
+            assert status == 0, output
+            assert int(guest.must("cat /tmp/said").split()[-2]) >= 1
+    finally:
+        back.stop()
