@@ -107,7 +107,7 @@ read_counters(const struct vhu_ring *ring, struct vhu_queue_stats *stats)
 	stats->packets = load(&counters->packets);
 	stats->bytes = load(&counters->bytes);
 	stats->bursts = load(&counters->bursts);
-	stats->empty = load(&counters->empty);
+	stats->empty = load(&ring->empty);
 	stats->mbuf_failures = load(&counters->mbuf_failures);
 	stats->calls = load(&counters->calls);
 	stats->calls_suppressed = load(&counters->calls_suppressed);

@@ -148,4 +148,5 @@ vhu_announce_specialise(const struct vhu_queue *queue, struct vhu_snapshot *snap
 		return;
 	snapshot->inner = snapshot->burst;
 	snapshot->burst = announcing_burst;
+	snapshot->peek = VHU_PEEK_NOT;
 }

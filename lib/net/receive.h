@@ -174,7 +174,7 @@ receive_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		vhu_ring_begin(ring, snapshot);
 	waiting = receive_waiting(ring, snapshot, count, kind);
 	if (waiting == 0) {
-		vhu_count(&ring->counters.empty, 1);
+		vhu_count(&ring->empty, 1);
 		return 0;
 	}
 	vhu_hint_check(&snapshot->space, &ring->hint);

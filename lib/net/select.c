@@ -110,6 +110,7 @@ vhu_net_specialise(const struct vhu_queue *queue, struct vhu_snapshot *snapshot)
 	snapshot->reads_tables = vhu_ring_receives(queue->index);
 	snapshot->burst = entry->burst;
 	snapshot->body = entry->name;
+	snapshot->peek = snapshot->format == VHU_PACKED ? VHU_PEEK_PACKED : VHU_PEEK_SPLIT;
 	snapshot->header_size = header_size(snapshot->features);
 	if (snapshot->space.iotlb != NULL && !vhu_ring_receives(queue->index)) {
 		snapshot->inner = snapshot->burst;

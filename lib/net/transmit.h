@@ -137,7 +137,7 @@ transmit_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	if (__builtin_expect(ring->phase == VHU_RING_FRESH, 0))
 		vhu_ring_begin(ring, snapshot);
 	if (!transmit_any(ring, snapshot, count, kind)) {
-		vhu_count(&ring->counters.empty, 1);
+		vhu_count(&ring->empty, 1);
 		return 0;
 	}
 	vhu_hint_check(&snapshot->space, &ring->hint);

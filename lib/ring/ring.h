@@ -29,7 +29,6 @@ struct vhu_ring_counters {
 	_Atomic(uint64_t) packets;
 	_Atomic(uint64_t) bytes;
 	_Atomic(uint64_t) bursts;
-	_Atomic(uint64_t) empty;
 	_Atomic(uint64_t) mbuf_failures;
 	_Atomic(uint64_t) calls;
 	_Atomic(uint64_t) calls_suppressed;
@@ -43,8 +42,20 @@ enum vhu_ring_phase {
 	VHU_RING_NOTIFIED,  /**< notified at least once: its wishes count from here on */
 };
 
+/*
+ * The first line is all that a poll of an idle ring touches of it: what lies behind stays cold
+ * where a core polls hundreds.
+ */
 struct vhu_ring {
 	struct vhu_reader reader;
+	_Atomic(uint64_t) empty; /**< bursts that found nothing; a counter like those below */
+	/**
+	 * lcore: packed: the first used descriptor of what is being given back. Stored last, it
+	 * makes all of it visible at once.
+	 */
+	uint64_t held_word;
+	uint16_t held_at;
+	bool held;             /**< there is one */
 	/**
 	 * lcore (control while parked): next entry of the available ring, free running; packed:
 	 * next descriptor, below the ring's size.
@@ -72,7 +83,7 @@ struct vhu_ring {
 	 * lcore: writes before broken; control: reads after it: which entry or descriptor was bad.
 	 */
 	_Atomic(uint32_t) broken_detail;
-	struct vhu_hint hint;  /**< lcore */
+	struct vhu_hint hint __attribute__((aligned(64))); /**< lcore */
 	/**
 	 * A translation that is missing, or 0: I/O virtual address with the wanted enum vhu_access
 	 * in its low bits. lcore: sets when 0, with release; control: takes (exchanges with 0).
@@ -90,13 +101,6 @@ struct vhu_ring {
 	 * takes (exchanges with false).
 	 */
 	_Atomic(bool) call_wanted;
-	/**
-	 * lcore: packed: the first used descriptor of what is being given back. Stored last, it
-	 * makes all of it visible at once.
-	 */
-	uint64_t held_word;
-	uint16_t held_at;
-	bool held;             /**< there is one */
 	struct vhu_ring_counters counters __attribute__((aligned(64)));
 } __attribute__((aligned(64)));
 

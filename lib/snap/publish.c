@@ -25,6 +25,7 @@ parked_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 const struct vhu_snapshot vhu_snapshot_parked = {
 	.burst = parked_burst,
 	.call_fd = -1,
+	.peek = VHU_PEEK_PARKED,
 	.body = "",
 };
 

@@ -30,8 +30,11 @@ struct vhu_reader {
 	_Atomic(uint64_t) section;
 };
 
-/** Set once, before any reader exists, if membarrier() does not work here. */
-extern bool vhu_reader_fenced;
+/**
+ * Set once, before any reader exists, if membarrier() does not work here. Hidden: no burst has to
+ * load its address first.
+ */
+extern bool vhu_reader_fenced __attribute__((visibility("hidden")));
 
 static inline const struct vhu_snapshot *
 vhu_reader_enter(struct vhu_reader *reader)

@@ -32,6 +32,14 @@ enum vhu_ring_format {
 	VHU_PACKED,
 };
 
+/** How to see that a ring is idle without calling its burst function (vhu_snapshot.peek). */
+enum vhu_peek {
+	VHU_PEEK_NOT = 0, /**< call it: it has more to do than look */
+	VHU_PEEK_SPLIT,   /**< the driver's index has not moved */
+	VHU_PEEK_PACKED,  /**< the next descriptor is not available */
+	VHU_PEEK_PARKED,  /**< nothing ever moves */
+};
+
 /** In vhu_snapshot.call_fd: the control thread notifies (see vhu_ring_call()). */
 #define VHU_CALL_BY_CONTROL (-2)
 
@@ -63,6 +71,7 @@ struct vhu_snapshot {
 	uint8_t format;            /**< enum vhu_ring_format */
 	/** owned by the device; -1: do not notify; VHU_CALL_BY_CONTROL: not by the lcore */
 	int call_fd;
+	uint8_t peek;              /**< enum vhu_peek */
 
 	uint64_t features;         /**< acknowledged virtio features */
 	/** where written pages are noted; NULL: nowhere. Outlives the snapshot. */
