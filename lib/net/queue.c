@@ -142,10 +142,10 @@ vhu_rx_queue_setup(struct vhu_queue *queue, const struct vhu_rx_options *options
 }
 
 /*
- * Is there nothing to do, for sure? A poll of an idle ring ends here, after one load of guest memory
- * and without a call or a stack frame, which is most of what it would cost otherwise. The burst
- * looks again, with acquire, at whatever it is called for. A ring that no burst has seen yet is not
- * idle: its driver is to be told about kicks.
+ * Is there nothing to do, for sure? A poll of an idle ring ends here, after one load of guest
+ * memory and without a call or a stack frame, which is most of what it would cost otherwise. The
+ * burst looks again, with acquire, at whatever it is called for. A ring that no burst has seen yet
+ * is not idle: its driver is to be told about kicks.
  */
 static inline __attribute__((always_inline)) bool
 is_idle(const struct vhu_ring *ring, const struct vhu_snapshot *snapshot)

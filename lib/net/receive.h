@@ -156,6 +156,32 @@ receive_waiting(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uint
 	return vhu_split_available(ring, snapshot, count);
 }
 
+/*
+ * vhu_used_publish(), written out for a ring that nobody keeps a log or a record of: small bursts
+ * feel each call.
+ */
+VHU_SPECIALISED void
+publish_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, struct vhu_walk old,
+	const struct vhu_kind kind)
+{
+	if (__builtin_expect(snapshot->inflight != NULL || snapshot->dirty_ring, 0)) {
+		vhu_used_publish(ring, snapshot, old);
+		return;
+	}
+	if (old.next == ring->next_used && (!kind.packed || old.wrap == ring->used_wrap))
+		return;
+	if (!kind.packed) {
+		vhu_guest_release16(&snapshot->used->idx, ring->next_used);
+	} else if (ring->held) {
+		/* Partner: the driver's acquire of the flags before it reads on. */
+		__atomic_store_n(vhu_packed_word_at(snapshot, ring->held_at), ring->held_word,
+			__ATOMIC_RELEASE);
+		ring->held = false;
+	}
+	if (snapshot->call_fd != -1)
+		vhu_ring_notify(ring, snapshot, old);
+}
+
 VHU_SPECIALISED uint16_t
 receive_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	struct rte_mbuf **packets, uint16_t count, const struct vhu_kind kind)
@@ -215,7 +241,7 @@ receive_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	if (done != 0) {
 		if (kind.in_order)
 			receive_write_batch(ring, snapshot, old, last, kind);
-		vhu_used_publish(ring, snapshot, old);
+		publish_burst(ring, snapshot, old, kind);
 	}
 	if (got != 0) {
 		vhu_count(&ring->counters.packets, got);

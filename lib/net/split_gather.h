@@ -16,6 +16,9 @@
 #include "net/fours.h"
 #include "ring/split.h"
 
+/** Runs that are too short to be prepared: see split_heads(). */
+#define SPLIT_FEW 4
+
 /** Heads of the next @p run entries; asks for their descriptors. */
 static inline void
 split_heads(const struct vhu_ring *ring, const struct vhu_snapshot *snapshot, unsigned int run,
@@ -26,6 +29,12 @@ split_heads(const struct vhu_ring *ring, const struct vhu_snapshot *snapshot, un
 	unsigned int at = ring->next_avail & (snapshot->size - 1u);
 	unsigned int i, first = snapshot->size - at < run ? snapshot->size - at : run;
 
+	/* A few are not worth the set-up, nor worth asking for what is needed at once. */
+	if (run < SPLIT_FEW) {
+		for (i = 0; i < run; i++)
+			head[i] = vhu_split_head(snapshot, (uint16_t)(at + i));
+		return;
+	}
 	/* At most two copies instead of an indexed load each. */
 	vhu_copy((uint8_t *)head, ring_of_heads + at * sizeof(head[0]), first * sizeof(head[0]));
 	if (__builtin_expect(first < run, 0))

@@ -35,35 +35,51 @@ store_header(uint8_t *host, uint32_t header_size, uint64_t flags, const struct r
 		*(vhu_word8_t *)(host + 12) = vhu_hash_fields(m);
 }
 
-/* Second pass over @p n gathered pairs. @return bytes of frames. */
-VHU_SPECIALISED uint64_t
+/** What a second pass learned: it has the mbufs in hand, so that nobody has to look again. */
+struct transmitted {
+	uint64_t bytes; /* of frames */
+	uint64_t odd;   /* not 0: one of the mbufs is shared, foreign or of another pool */
+};
+
+/* Second pass over @p n gathered pairs. */
+VHU_SPECIALISED struct transmitted
 transmit_copy(const struct vhu_snapshot *snapshot, const struct vhu_gathered *g,
 	struct rte_mbuf **packets, unsigned int n, const bool offload)
 {
+	typedef uint64_t word __attribute__((may_alias));
+	const uint64_t references = UINT64_C(0xffff) << 16, one = UINT64_C(1) << 16;
 	const uint32_t header_size = snapshot->header_size;
-	uint64_t bytes = 0;
+	const uintptr_t pool = (uintptr_t)packets[0]->pool;
+	uint64_t bytes = 0, rearm_bits = 0, pool_bits = 0, flags = 0;
 	unsigned int i;
 
 	for (i = 0; i < n; i++) {
 		const struct rte_mbuf *m = packets[i];
+		/* data_off, refcnt, nb_segs and port with one load. */
+		uint64_t rearm = __atomic_load_n((const word *)&m->rearm_data, __ATOMIC_RELAXED);
+		const uint8_t *data = (const uint8_t *)m->buf_addr + (uint16_t)rearm;
 		uint8_t *host = g->host[i];
 		uint32_t size = g->size[i] - header_size;
 
 		store_header(host, header_size, offload ? vhu_offload_data_valid(m) : 0, m);
-		vhu_copy(host + header_size, rte_pktmbuf_mtod(m, const uint8_t *), size);
+		vhu_copy(host + header_size, data, size);
 		bytes += size;
+		rearm_bits |= rearm ^ one;
+		pool_bits |= (uintptr_t)m->pool ^ pool;
+		flags |= m->ol_flags;
 	}
-	return bytes;
+	return (struct transmitted){ bytes, (rearm_bits & references) | pool_bits |
+		(flags & (RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL)) };
 }
 
-VHU_PASS uint64_t
+VHU_PASS struct transmitted
 transmit_copy_plain(const struct vhu_snapshot *snapshot, const struct vhu_gathered *g,
 	struct rte_mbuf **packets, unsigned int n)
 {
 	return transmit_copy(snapshot, g, packets, n, false);
 }
 
-VHU_PASS uint64_t
+VHU_PASS struct transmitted
 transmit_copy_offload(const struct vhu_snapshot *snapshot, const struct vhu_gathered *g,
 	struct rte_mbuf **packets, unsigned int n)
 {
@@ -75,20 +91,12 @@ transmit_copy_offload(const struct vhu_snapshot *snapshot, const struct vhu_gath
  * the function call and the second cache line of each that rte_pktmbuf_free() would touch.
  */
 VHU_PASS void
-free_run(struct rte_mbuf **packets, unsigned int n)
+free_run(struct rte_mbuf **packets, unsigned int n, uint64_t odd)
 {
-	struct rte_mempool *pool = packets[0]->pool;
-	uint64_t odd = 0;
 	unsigned int i;
 
-	for (i = 0; i < n; i++) {
-		const struct rte_mbuf *m = packets[i];
-
-		odd |= ((uintptr_t)m->pool ^ (uintptr_t)pool) | (rte_mbuf_refcnt_read(m) ^ 1) |
-			(m->ol_flags & (RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL));
-	}
 	if (__builtin_expect(odd == 0, 1)) {
-		rte_mempool_put_bulk(pool, (void *const *)packets, n);
+		rte_mempool_put_bulk(packets[0]->pool, (void *const *)packets, n);
 		return;
 	}
 	for (i = 0; i < n; i++)
@@ -153,16 +161,18 @@ transmit_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 			packed_transmit_gather(queue, snapshot, &packets[done], run, &g) :
 			split_transmit_gather(queue, snapshot, &packets[done], run, &g);
 		if (n != 0) {
-			bytes += kind.offload ?
+			struct transmitted sum = kind.offload ?
 				transmit_copy_offload(snapshot, &g, &packets[done], n) :
 				transmit_copy_plain(snapshot, &g, &packets[done], n);
+
+			bytes += sum.bytes;
 			if (__builtin_expect(snapshot->dirty != NULL, 0))
 				vhu_mark_buffers(snapshot, g.host, g.size, n);
 			if (kind.packed)
 				packed_give(ring, snapshot, &g, n, false);
 			else
 				split_give(ring, snapshot, &g, g.size, n, false);
-			free_run(&packets[done], n);
+			free_run(&packets[done], n, sum.odd);
 			done += n;
 			moved += n;
 		}
@@ -180,7 +190,7 @@ transmit_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 			bytes += size;
 		}
 	}
-	vhu_used_publish(ring, snapshot, old);
+	publish_burst(ring, snapshot, old, kind);
 	if (moved != 0) {
 		vhu_count(&ring->counters.packets, moved);
 		vhu_count(&ring->counters.bytes, bytes);
