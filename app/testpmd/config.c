@@ -262,6 +262,17 @@ apply_offer(const char *key, const char *value, struct port_spec *spec, char why
 	return true;
 }
 
+static bool
+apply_handover(const char *key, const char *value, struct port_spec *spec, char why[WHY_SIZE])
+{
+	uint64_t on;
+
+	if (!parse_number(key, value, 0, 1, &on, why))
+		return false;
+	spec->call_handover = on;
+	return true;
+}
+
 /* A sentence about a key that there is not. */
 static void
 explain_keys(const char *key, const char *const *keys, char why[WHY_SIZE])
@@ -294,6 +305,8 @@ apply_key(const char *key, const char *value, void *data)
 		good = apply_csum(value, spec, target->why);
 	else if (strcmp(key, "features-off") == 0)
 		good = parse_features(value, &spec->features_disabled, target->why);
+	else if (strcmp(key, "call-handover") == 0)
+		good = apply_handover(key, value, spec, target->why);
 	else if (find_offer(key) < VHU_OFFERS)
 		good = apply_offer(key, value, spec, target->why);
 	else
@@ -314,7 +327,7 @@ bool
 parse_port_spec(const char *text, struct port_spec *spec, char why[WHY_SIZE])
 {
 	static const char *const keys[] = { "path", "name", "queues", "client", "server", "mtu",
-		"mode", "features-off", "csum", "tso", NULL };
+		"mode", "features-off", "call-handover", "csum", "tso", NULL };
 	struct port_spec result = { .queue_pairs = 1, .offers = default_offers() };
 	struct spec_target target = { .spec = &result, .why = why };
 	struct rte_kvargs *pairs = rte_kvargs_parse(text, NULL);

@@ -111,6 +111,7 @@ port_open(struct port *port, char why[WHY_SIZE])
 	options.mtu = spec->mtu;
 	options.offers = spec->offers;
 	options.features_disabled = spec->features_disabled;
+	options.call_handover = spec->call_handover;
 	options.socket_mode = spec->socket_mode;
 	if (vhu_port_create(&options, &port->vhu) != 0) {
 		snprintf(why, WHY_SIZE, "port %s: %s", spec->path, vhu_error_text());

@@ -9,14 +9,8 @@
 #include <rte_ether.h>
 
 #include "ctrl/commands.h"
-#include "wire/spec.h"
 
 #define VLANS 4096
-#define GUEST_OFFLOADS \
-	(VHU_BIT(VIRTIO_NET_F_GUEST_CSUM) | VHU_BIT(VIRTIO_NET_F_GUEST_TSO4) | \
-	VHU_BIT(VIRTIO_NET_F_GUEST_TSO6) | VHU_BIT(VIRTIO_NET_F_GUEST_ECN) | \
-	VHU_BIT(VIRTIO_NET_F_GUEST_UFO) | VHU_BIT(VIRTIO_NET_F_GUEST_USO4) | \
-	VHU_BIT(VIRTIO_NET_F_GUEST_USO6))
 
 /* The key with which most drivers begin; frames are spread by it until the guest sets its own. */
 static const uint8_t first_key[VHU_HASH_KEY_SIZE] = {
@@ -240,7 +234,7 @@ run_mq(struct vhu_wishes *wishes, uint8_t command, struct reader *data)
 static bool
 run_offloads(struct vhu_wishes *wishes, uint8_t command, struct reader *data)
 {
-	uint64_t on = take_number(data, 8), negotiated = wishes->features & GUEST_OFFLOADS;
+	uint64_t on = take_number(data, 8), negotiated = wishes->features & VHU_GUEST_OFFLOADS;
 
 	if (command != VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET || !complete(data) ||
 	    (on & ~negotiated) != 0 || !has(wishes, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS))

@@ -148,7 +148,7 @@ device_get_config(void *owner, uint32_t offset, void *data, uint32_t size)
 	if (offset > sizeof(space) || size > sizeof(space) - offset)
 		return -EINVAL;
 	/* No address: the front-end gives the guest one (VIRTIO_NET_F_MAC is not ours to offer). */
-	space.net.status = VIRTIO_NET_S_LINK_UP;
+	space.net.status = port->link_down ? 0 : VIRTIO_NET_S_LINK_UP;
 	space.net.max_virtqueue_pairs = port->options.queue_pairs;
 	space.net.mtu = port->mtu;
 	if (port->options.offers & VHU_OFFER_BIT(HASH)) {

@@ -87,8 +87,11 @@ vhu_control_queue_features(struct vhu_port *port, uint64_t features)
 	uint64_t changed = (features ^ port->wishes.features) & ~VHU_BIT(VHU_F_LOG_ALL);
 
 	port->wishes.features = features;
-	/* Logging comes and goes while the driver runs, which notices nothing. */
-	if (changed != 0)
+	/*
+	 * Logging comes and goes while the driver runs, which notices nothing. A driver that moved
+	 * here goes on with the features that it had.
+	 */
+	if (changed != 0 && !port->wishes_restored)
 		vhu_control_queue_reset(port);
 }
 
@@ -97,7 +100,18 @@ vhu_control_queue_reset(struct vhu_port *port)
 {
 	vhu_wishes_init(&port->wishes, vhu_device_features(port->device),
 		port->options.queue_pairs);
+	port->wishes_restored = false;
 	vhu_steer_set(&port->steer, &port->wishes.steering);
+}
+
+void
+vhu_control_queue_restored(struct vhu_port *port)
+{
+	port->wishes_restored = true;
+	vhu_steer_set(&port->steer, &port->wishes.steering);
+	/* An application that filters or steers looks again; the command is none in particular. */
+	port->control_told = 0;
+	vhu_connection_need_attention(port);
 }
 
 /* Copy a command out of the guest's memory, once. */
@@ -169,12 +183,14 @@ write_status(const struct vhu_snapshot *snapshot, const struct vhu_chain *chain,
 
 /*
  * A driver that begins anew finds a card after reset. One that was only interrupted goes on where
- * it was in the ring, which is not the beginning.
+ * it was in the ring, which is not the beginning; one that moved here is known by its state.
  */
 static void
 begin(struct vhu_port *port, struct vhu_ring *ring, const struct vhu_snapshot *snapshot)
 {
-	if (ring->next_avail == 0 && ring->avail_wrap)
+	if (port->wishes_restored)
+		port->wishes_restored = false;
+	else if (ring->next_avail == 0 && ring->avail_wrap)
 		vhu_control_queue_reset(port);
 	ring->kick_wanted = true;
 	vhu_ring_begin(ring, snapshot);

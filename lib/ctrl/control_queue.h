@@ -28,6 +28,8 @@ void vhu_control_queue_kick(struct vhu_port *port, uint16_t ring, int kick_fd);
 void vhu_control_queue_features(struct vhu_port *port, uint64_t features);
 /** The driver begins anew: forget what was asked for. */
 void vhu_control_queue_reset(struct vhu_port *port);
+/** What a driver asked for on another host was loaded: the first begin does not forget it. */
+void vhu_control_queue_restored(struct vhu_port *port);
 /** Serve what waits. @return true if there is a control queue: look again in the next step. */
 bool vhu_control_queue_serve(struct vhu_port *port);
 

@@ -77,6 +77,8 @@ struct vhu_port {
 	uint16_t mtu;
 	/** Control queue: what the driver asked for, the same for lcores, and the kick's watch. */
 	struct vhu_wishes wishes;
+	bool wishes_restored;            /**< loaded, and the control queue has not begun since */
+	bool link_down;                  /**< the application's choice: the status word */
 	struct vhu_steer steer;          /**< lcores read it; see net/steer.h */
 	struct vhu_watch control_kick;
 	uint16_t control_kick_ring;

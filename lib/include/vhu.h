@@ -232,6 +232,16 @@ struct vhu_queue *vhu_port_rx_queue(struct vhu_port *port, uint16_t pair);
 /** The queue that transmits to the guest (the guest's receiveq); NULL if there is no such pair. */
 struct vhu_queue *vhu_port_tx_queue(struct vhu_port *port, uint16_t pair);
 
+/**
+ * Plug the guest's cable in or out: a matter between this application and the guest's driver, which
+ * reads it as VIRTIO_NET_S_LINK_UP in the configuration space. A front-end with protocol features
+ * CONFIG and BACKEND_REQ is told at once; others see it when they read the space again. Frames go
+ * on to move as far as both sides move them. Ports begin with the link up; the choice outlives
+ * connections.
+ * @return 0.
+ */
+int vhu_port_set_link(struct vhu_port *port, bool up);
+
 /** Describe the port. @return 0. */
 int vhu_port_info(struct vhu_port *port, struct vhu_port_info *info);
 /** Describe one queue. @return 0. */

@@ -17,7 +17,8 @@
  * of whoever transmits; vhu_port_steer() makes the one the driver asked for (RSS).
  *
  * A driver that begins anew finds a card after reset: everything passes, one pair. So does the
- * driver of a new connection; what it asked for before is not migrated.
+ * driver of a new connection. What it asked for moves to another host with the state of the device
+ * (DEVICE_STATE), from a port with a control queue to another.
  */
 
 #include <stdbool.h>
@@ -82,7 +83,9 @@ int vhu_port_filter(struct vhu_port *port, struct vhu_filter *filter);
 
 /**
  * Would the guest want this frame? Any thread; looks at the first 18 bytes.
- * @param frame  Ethernet header first. @param size  bytes; a frame without a header never passes.
+ * @param filter  from vhu_port_filter().
+ * @param frame   Ethernet header first.
+ * @param size    bytes; a frame without a header never passes.
  */
 bool vhu_filter_passes(const struct vhu_filter *filter, const void *frame, uint32_t size);
 
@@ -93,8 +96,10 @@ int vhu_port_steering(struct vhu_port *port, struct vhu_steering *steering);
  * Choose the guest's receive queue for frames that are to be transmitted. lcores, any number at
  * once; takes no lock. If the guest asked for hash reports or RSS, the hash (Toeplitz) and the
  * packet type are left in the mbufs, from where vhu_tx_burst() puts them into the header.
+ * @param port     the guest's.
  * @param packets  frames, untagged or tagged; fragments of a datagram are hashed by their
  *   addresses, so that they stay together.
+ * @param count    how many.
  * @param pairs    receives the pair for each: transmit it on vhu_port_tx_queue(port, pair).
  */
 void vhu_port_steer(struct vhu_port *port, struct rte_mbuf **packets, uint16_t count,

@@ -4,6 +4,7 @@
 
 /* The control queue served by the port, with a driver that writes its commands into a ring. */
 
+#include <fcntl.h>
 #include <string.h>
 
 #include <rte_mbuf.h>
@@ -501,6 +502,126 @@ reset_of_the_device_resets_the_card(void **state)
 	assert_true(filter().promiscuous);
 }
 
+/* Where in a saved state the driver's wishes begin, and what of them is where. */
+#define STATE_WISHES 12
+#define STATE_SWITCHES (STATE_WISHES + 8 + 512)
+#define STATE_PAIRS (STATE_SWITCHES + 8)
+#define STATE_UNICAST (STATE_PAIRS + 6)
+
+/* Save (0) or load (1) the device state through a pipe. @return what CHECK_DEVICE_STATE says. */
+static uint64_t
+transfer(uint32_t direction, uint8_t *bytes, size_t *size, size_t room)
+{
+	struct vhu_wire_device_state asked = { direction, 0 };
+	int fds[2], ours;
+	uint64_t result;
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	front_end_send(&front_end, VHU_SET_DEVICE_STATE_FD, &asked, sizeof(asked),
+		fds[1 - direction]);
+	assert_int_equal(front_end_reply(&front_end, VHU_SET_DEVICE_STATE_FD, &result, 8), 8);
+	assert_int_equal(result, 0x100);
+	close(fds[1 - direction]);
+	ours = fds[direction];
+	if (direction == 1) {
+		assert_int_equal(write(ours, bytes, *size), *size);
+		close(ours);
+	}
+	result = front_end_ask_u64(&front_end, VHU_CHECK_DEVICE_STATE);
+	if (direction == 0) {
+		*size = (size_t)read(ours, bytes, room);
+		close(ours);
+	}
+	return result;
+}
+
+/* A port with its control queue running, and the state of what its driver asked for. */
+static size_t
+save_wishes(void **state, uint8_t *bytes, size_t room)
+{
+	size_t size;
+
+	end(state);
+	create(state);
+	connect_with(ALL_FEATURES);
+	front_end_send_u64(&front_end, VHU_SET_PROTOCOL_FEATURES,
+		VHU_BIT(VHU_PROTOCOL_DEVICE_STATE));
+	control = 2 * PAIRS;
+	start(control);
+	assert_int_equal(RUN(0, 0, 0), OK);
+	assert_int_equal(RUN(1, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 9, 0, 0, 0, 0), OK);
+	assert_int_equal(RUN(2, 0, 5, 0), OK);
+	assert_int_equal(RUN(4, 0, 3, 0), OK);
+	front_end_stop_ring(&front_end, control);
+	assert_int_equal(transfer(0, bytes, &size, room), 0);
+	return size;
+}
+
+/* A front-end of another host, as it were: nothing was asked for here. */
+static void
+come_anew(void **state)
+{
+	end(state);
+	create(state);
+	connect_with(ALL_FEATURES);
+	front_end_send_u64(&front_end, VHU_SET_PROTOCOL_FEATURES,
+		VHU_BIT(VHU_PROTOCOL_DEVICE_STATE));
+	front_end_ask_u64(&front_end, VHU_GET_FEATURES);
+	assert_true(filter().promiscuous);
+}
+
+static void
+wishes_move_with_the_state(void **state)
+{
+	uint8_t bytes[4096];
+	size_t size = save_wishes(state, bytes, sizeof(bytes));
+
+	come_anew(state);
+	assert_int_equal(transfer(1, bytes, &size, 0), 0);
+	/* The driver goes on with the ring as well, and finds what it has set up. */
+	start(control);
+	assert_int_equal(RUN(2, 0, 6, 0), OK);
+	assert_false(filter().promiscuous);
+	assert_int_equal(filter().unicast_count, 1);
+	assert_int_equal(filter().unicast[0][5], 9);
+	assert_int_equal(filter().vlans[0], 0x60);
+	assert_int_equal(steering().pairs, 3);
+	/* The next driver is another one. */
+	front_end_stop_ring(&front_end, control);
+	memset(descriptors(), 0, FRONT_END_RING_SPACE);
+	avail_index = 0;
+	start(control);
+	assert_int_equal(RUN(2, 0, 6, 0), OK);
+	assert_true(filter().promiscuous);
+}
+
+static void
+wishes_that_no_driver_could_have_change_nothing(void **state)
+{
+	static const struct { size_t at; uint8_t value; } tampered[] = {
+		{ STATE_WISHES, 1 },            /* CSUM is not the driver's to switch off */
+		{ STATE_SWITCHES + 3, 0x80 },
+		{ STATE_SWITCHES + 4, 0x40 },   /* a kind of frame that is not hashed */
+		{ STATE_PAIRS, 0 },
+		{ STATE_PAIRS, PAIRS + 1 },
+		{ STATE_PAIRS + 2, PAIRS },
+		{ STATE_PAIRS + 4, 3 },
+		{ STATE_UNICAST, VHU_FILTER_ADDRESSES + 1 },
+		{ STATE_UNICAST + 2, VHU_FILTER_ADDRESSES + 1 },
+	};
+	uint8_t bytes[4096], changed[4096];
+	size_t size = save_wishes(state, bytes, sizeof(bytes));
+
+	come_anew(state);
+	for (unsigned int i = 0; i < RTE_DIM(tampered); i++) {
+		memcpy(changed, bytes, size);
+		changed[tampered[i].at] = tampered[i].value;
+		assert_int_equal(transfer(1, changed, &size, 0), 1);
+		assert_true(filter().promiscuous);
+		assert_int_equal(steering().pairs, 1);
+	}
+}
+
 static void
 command_is_an_event(void **state)
 {
@@ -620,6 +741,8 @@ main(void)
 		TEST(driver_that_begins_anew_finds_a_card_after_reset),
 		TEST(packed_ring_is_served_as_well),
 		TEST(reset_of_the_device_resets_the_card),
+		TEST(wishes_move_with_the_state),
+		TEST(wishes_that_no_driver_could_have_change_nothing),
 		TEST(command_is_an_event),
 		TEST(head_outside_the_table_breaks_the_ring_alone),
 		cmocka_unit_test(filter_passes_what_the_driver_wants),

@@ -66,7 +66,9 @@ bits_without_a_name_are_numbered(void **state)
 {
 	(void)state;
 	assert_string_equal(vhu_feature_name(4), "bit 4");
-	assert_string_equal(vhu_feature_name(50), "bit 50");
+	assert_string_equal(vhu_feature_name(49), "bit 49");
+	assert_string_equal(vhu_feature_name(50), "DEVICE_STATS");
+	assert_string_equal(vhu_feature_name(51), "HASH_TUNNEL");
 	assert_string_equal(vhu_protocol_feature_name(24), "bit 24");
 	assert_string_equal(vhu_protocol_feature_name(63), "bit 63");
 }
