@@ -2,9 +2,19 @@
 # Copyright (c) 2026 The vhu founders
 """What a test needs from the back-end, without which it would be about nothing."""
 
+import os
+
 import pytest
 
 from rig.traffic import GET_FEATURES, GET_PROTOCOL_FEATURES, offered_features
+
+# What differs little from its neighbours, so that a run of all the rest stays below four minutes.
+LONG = pytest.mark.skipif(os.environ.get("VHU_LONG") != "1", reason="runs with VHU_LONG=1")
+
+
+def params(names, long):
+    """Parameters of a test, those in the second list only when there is time."""
+    return [pytest.param(name, marks=LONG if name in long else ()) for name in names]
 
 
 def virtio_features(path, *bits):

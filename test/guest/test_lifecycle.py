@@ -8,16 +8,16 @@ import needs
 from rig.guest import Guest
 from rig.traffic import VIRTIO_F_RING_PACKED, VhuTestpmd
 
-REBOOTS = 3
-REBINDS = 50
+REBOOTS = (1, 3)
+REBINDS = (10, 50)
 
 
 @pytest.mark.parametrize("fwd", ["icmpecho", "txonly"])
-def test_guest_reboots_under_traffic(folder, fwd):
+def test_guest_reboots_under_traffic(folder, often, fwd):
     """Reset in the middle of a conversation, or of a flood from us: the guest comes back."""
     path = folder / "0.sock"
     with VhuTestpmd([path], fwd=fwd) as back, Guest(folder, [path]) as guest:
-        for _ in range(REBOOTS):
+        for _ in range(often(*REBOOTS)):
             guest.boot()
             guest.address("eth0", "10.0.0.1/24")
             before = guest.received_frames("eth0")
@@ -33,10 +33,13 @@ def test_guest_reboots_under_traffic(folder, fwd):
         back.stop()
 
 
-@pytest.mark.parametrize("device", ["", ",packed=on"], ids=["split", "packed"])
-@pytest.mark.parametrize("fwd", ["icmpecho", "txonly"])
-def test_driver_is_bound_again_and_again_under_traffic(folder, fwd, device):
-    """The driver goes and comes fifty times, while we flood it or answer it, and then works."""
+@pytest.mark.parametrize("fwd, device", [
+    pytest.param("icmpecho", "", id="icmpecho-split", marks=needs.LONG),
+    pytest.param("txonly", "", id="txonly-split"),
+    pytest.param("icmpecho", ",packed=on", id="icmpecho-packed"),
+    pytest.param("txonly", ",packed=on", id="txonly-packed", marks=needs.LONG)])
+def test_driver_is_bound_again_and_again_under_traffic(folder, often, fwd, device):
+    """The driver goes and comes, while we flood it or answer it, and then works."""
     path = folder / "0.sock"
     with VhuTestpmd([path], fwd=fwd) as back:
         if device:
@@ -46,7 +49,7 @@ def test_driver_is_bound_again_and_again_under_traffic(folder, fwd, device):
             guest.address("eth0", "10.0.0.1/24")
             guest.must("until [ -e /tmp/stop ]; do ping -q -A -c 20 -W 1 10.0.0.9; done "
                        ">/dev/null 2>&1 & echo $! >/tmp/pinger")
-            for _ in range(REBINDS):
+            for _ in range(often(*REBINDS)):
                 guest.rebind("eth0")
                 guest.address("eth0", "10.0.0.1/24")
                 guest.must("until [ $(cat /sys/class/net/eth0/statistics/rx_packets) -gt 10 ]; "

@@ -107,12 +107,16 @@ def test_stream_survives(back_end, path, work, cycles):
         assert result["logged_pages"] > 0, "no page was marked while the log was on"
 
 
+@pytest.mark.parametrize("kind", ["regions", "log"])
 @pytest.mark.parametrize("ring", [name for name in RINGS if name != "split"])
-def test_stream_survives_on_other_rings(back_end, path, ring, cycles):
+def test_stream_survives_on_other_rings(back_end, path, ring, kind, cycles, request):
     """Regions that come and go, and the log, under the other ring formats."""
+    works = ["log"]
+    if kind == "regions":
+        full = request.config.getoption("--full")
+        works = [work for work in WORKS if work.startswith("regions")] if full else ["regions-64"]
     with start(back_end, path) as back:
-        results = churn(path, ["regions-64", "log"], ring, cycles,
-                        f"{back_end.__name__}-{ring}")
+        results = churn(path, works, ring, cycles, f"{back_end.__name__}-{ring}-{kind}")
         back.stop()
     for result in results:
         if "skipped" not in result:
