@@ -134,7 +134,7 @@ def test_guest_goes_first_and_fetches_its_memory_later(travel, often, any_qemu):
     journey = travel(qemu=any_qemu, offers=["postcopy"])
     needs.protocol_features(journey.here[0], PROTOCOL_F_PAGEFAULT)
     journey.depart()
-    journey.guest.must("dd if=/dev/urandom of=/tmp/still bs=1M count=64 2>&1")
+    journey.guest.must("dd if=/dev/urandom of=/tmp/still bs=1M count=16 2>&1")
     before = journey.guest.checksum("still")
     for _ in range(often(2, 20)):
         target = journey.arrival()

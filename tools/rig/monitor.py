@@ -12,13 +12,19 @@ class Monitor:
     """One command, one answer; events in between are skipped."""
 
     def __init__(self, path):
-        wait_until(path.exists, 20, "QEMU's monitor socket")
         self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.connection.settimeout(60)
-        self.connection.connect(str(path))
+        wait_until(lambda: self._connects(path), 20, "QEMU's monitor socket")
         self.stream = self.connection.makefile("rw", encoding="utf-8")
         self._answer()
         self("qmp_capabilities")
+
+    def _connects(self, path):
+        try:
+            self.connection.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False  # the socket has its name before QEMU listens on it
+        return True
 
     def _answer(self):
         while True:
