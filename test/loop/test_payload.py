@@ -23,7 +23,8 @@ def test_every_byte_returns_of_one_size(back_end, path, size):
         back.stop()
 
 
-@pytest.mark.parametrize("name", ["mergeable", "plain", "packed-mergeable", "packed-vectorised"])
+@pytest.mark.parametrize("name", ["split-mergeable", "split-plain", "packed-mergeable",
+                                  "packed-vectorised"])
 def test_every_byte_returns_of_random_sizes(back_end, path, name):
     """Sizes drawn at random, so that neighbours in a burst differ."""
     with back_end([path]) as back:
