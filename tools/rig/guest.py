@@ -47,7 +47,7 @@ class Guest:
         for index, path in enumerate(sockets):
             command += qemu.network_device(index, path, queues, reconnect, device_options,
                                            iommu)
-        self.process = Process(name, command, cores={FRONT_CORE})
+        self.process = Process(name, command, cores={FRONT_CORE}, apart=True)
         self.monitor = None
 
     def __enter__(self):

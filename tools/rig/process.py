@@ -31,12 +31,16 @@ def wait_until(condition, timeout, what):
 
 
 class Process:
-    """One child. Its two outputs are read into one list of lines by a thread."""
+    """One child. Its two outputs are read into one list of lines by a thread.
 
-    def __init__(self, name, command, cores=None, environment=None):
+    With apart messages are kept for themselves, so that none gets into the middle of a line.
+    """
+
+    def __init__(self, name, command, cores=None, environment=None, apart=False):
         self.name = name
         self.command = [str(word) for word in command]
         self.lines = []
+        self.messages = []  # what it says on its error output, with apart
         self._begun = ""  # a line without its end, such as a prompt
         self._changed = threading.Condition()
         self._open = True
@@ -52,10 +56,18 @@ class Process:
         # A session of its own: Ctrl-C reaches us only, and we end the children in order.
         self.child = subprocess.Popen(
             self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, preexec_fn=prepare, start_new_session=True,
+            stderr=subprocess.PIPE if apart else subprocess.STDOUT, preexec_fn=prepare,
+            start_new_session=True,
             env={**os.environ, **(environment or {})})
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        if apart:
+            threading.Thread(target=self._read_messages, daemon=True).start()
+
+    def _read_messages(self):
+        with self.child.stderr as messages:
+            for raw in messages:
+                self.messages.append(raw.decode(errors="replace").rstrip("\r\n"))
 
     def _read(self):
         begun = b""
@@ -83,7 +95,8 @@ class Process:
 
     def tail(self, count=15):
         """The last lines of output, for error messages."""
-        return "\n".join(f"  {self.name}: {line}" for line in self.lines[-count:])
+        return "\n".join(f"  {self.name}: {line}"
+                         for line in self.lines[-count:] + self.messages[-count:])
 
     def running(self):
         return self.child.poll() is None
