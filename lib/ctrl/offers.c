@@ -52,6 +52,7 @@ static const struct {
 	[VHU_OFFER_CONTROL_QUEUE] = { "control-queue", CONTROL_QUEUE_FEATURES, 0 },
 	[VHU_OFFER_HASH] = { "hash", HASH_FEATURES, 0 },
 	[VHU_OFFER_ANNOUNCE] = { "announce", ANNOUNCE_FEATURES, VHU_BIT(VHU_PROTOCOL_RARP) },
+	[VHU_OFFER_IN_BAND] = { "in-band", 0, VHU_BIT(VHU_PROTOCOL_INBAND_NOTIFICATIONS) },
 };
 
 static const char *const postcopy_states[] = {

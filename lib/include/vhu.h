@@ -74,6 +74,11 @@ enum vhu_offer {
 	VHU_OFFER_CONTROL_QUEUE, /**< serve the control queue here (see vhu_control.h) */
 	VHU_OFFER_HASH,          /**< RSS and hash reports; needs CONTROL_QUEUE */
 	VHU_OFFER_ANNOUNCE,      /**< tell the network where a migrated guest lives now */
+	/**
+	 * notifications as messages where there is no descriptor; QEMU agrees to that and does not
+	 * serve it
+	 */
+	VHU_OFFER_IN_BAND,
 	VHU_OFFERS               /**< not an offer: how many there are */
 };
 /** An offer as a bit of vhu_port_options.offers, e.g. VHU_OFFER_BIT(PACKED). */

@@ -116,6 +116,8 @@ vhu_net_specialise(const struct vhu_queue *queue, struct vhu_snapshot *snapshot)
 		snapshot->inner = snapshot->burst;
 		snapshot->burst = translated_burst;
 		snapshot->notes_place = true;
+		/* A burst that finds nothing notes its place as well. */
+		snapshot->peek = VHU_PEEK_NOT;
 	}
 	return 0;
 }

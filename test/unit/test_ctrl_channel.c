@@ -41,6 +41,7 @@ begin(bool handover, uint64_t protocol)
 	vhu_port_options_init(&options);
 	options.path = eal_socket_path(path, "channel");
 	options.call_handover = handover;
+	options.offers |= VHU_OFFER_BIT(IN_BAND);
 	assert_int_equal(vhu_port_create(&options, &port), 0);
 	assert_int_equal(vhu_rx_queue_setup(vhu_port_rx_queue(port, 0), &rx), 0);
 	front_end_connect(&front_end, path);
