@@ -128,11 +128,8 @@ def test_every_queue_pair_carries_traffic(folder, any_qemu, device):
 
 
 # In Linux's lazy mode QEMU invalidates everything whenever the guest flushes, each 10 ms of
-# traffic, and the rings themselves with it: until QEMU has told their pages again nothing can be
-# sent, and an application that does not wait drops.
-LAZY = pytest.param("0", id="lazy", marks=pytest.mark.xfail(
-    reason="frames are dropped while the rings rest after each of the guest's flushes",
-    strict=False))
+# traffic, and the rings themselves with it: they rest until QEMU has told their pages again.
+LAZY = pytest.param("0", id="lazy")
 
 
 @pytest.mark.parametrize("device", ["", ",packed=on"], ids=["split", "packed"])
