@@ -388,8 +388,9 @@ typedef struct VuVirtqInflightDesc {
 } VuVirtqInflightDesc;
 
 /**
- * A queue, as programs see it. The library keeps these fields as they would expect them and reads
- * none of them back, except handler.
+ * A queue, as programs see it. The library keeps vring (addresses and size), inuse, notification,
+ * handler, kick_fd, enable and started as they would expect them; they are to be read only. The
+ * others are there because programs are compiled with them, and stay as vu_init() leaves them.
  */
 typedef struct VuVirtq {
 	VuRing vring;
@@ -435,7 +436,11 @@ typedef struct VuDevInflightInfo {
 	uint64_t size;
 } VuDevInflightInfo;
 
-/** A device. The program allocates it, mostly inside a structure of its own; vu_init() fills it. */
+/**
+ * A device. The program allocates it, mostly inside a structure of its own; vu_init() fills it.
+ * What concerns the log, the in-flight area, the back-end channel and postcopy is kept elsewhere:
+ * those fields stay as vu_init() leaves them.
+ */
 struct VuDev {
 	int sock;                /**< the connection; vu_deinit() closes it */
 	uint32_t nregions;

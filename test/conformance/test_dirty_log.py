@@ -4,7 +4,6 @@
 
 import os
 import random
-import time
 
 import pytest
 
@@ -217,8 +216,8 @@ def test_log_that_does_not_cover_what_is_written(logging, pairs, wrong):
     for number in range(16):
         pair.send(net.frame(number))
     pair.transmit_ring.kick()
+    pair.transmit_ring.wait_used(16)
     session.connection.barrier()
-    time.sleep(0.02)
     log.check_guards()
     session.memory.check_guards()
     session.connection.barrier()

@@ -82,6 +82,18 @@ channel_step(void)
 		vhu_loop_step(rig.loop, 0);
 }
 
+/** Let the device go on until so many requests have ended. */
+static inline void
+channel_wait_ended(unsigned int count)
+{
+	int round;
+
+	/* Five seconds, for a machine that is busy with something else. */
+	for (round = 0; round < 500 && ended.count < count; round++)
+		vhu_loop_step(rig.loop, 10);
+	assert_int_equal(ended.count, count);
+}
+
 /** The next request as the front-end reads it. @return false: there is none. */
 static inline bool
 channel_read(struct vhu_message *m)

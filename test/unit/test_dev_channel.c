@@ -104,9 +104,7 @@ silence_ends_the_request_but_not_the_channel(void **state)
 	rig_renew_device();
 	open_channel();
 	assert_int_equal(ask(true), 0);
-	usleep(25000);
-	channel_step();
-	assert_int_equal(ended.count, 1);
+	channel_wait_ended(1);
 	assert_int_equal(ended.result, -ETIMEDOUT);
 	channel_take(VHU_BACKEND_CONFIG_CHANGE);
 	assert_false(channel_closed());
@@ -120,8 +118,7 @@ late_answer_is_dropped_and_the_next_request_follows(void **state)
 	rig_renew_device();
 	open_channel();
 	assert_int_equal(ask(true), 0);
-	usleep(25000);
-	channel_step();
+	channel_wait_ended(1);
 	channel_take(VHU_BACKEND_CONFIG_CHANGE);
 	assert_int_equal(ask(true), 0);
 	channel_answer(VHU_BACKEND_CONFIG_CHANGE, 1); /* to the first */
@@ -141,9 +138,7 @@ request_behind_an_unanswered_one_times_out_too(void **state)
 	open_channel();
 	assert_int_equal(ask(true), 0);
 	assert_int_equal(ask(true), 0);
-	usleep(25000);
-	channel_step();
-	assert_int_equal(ended.count, 2);
+	channel_wait_ended(2);
 	assert_int_equal(ended.result, -ETIMEDOUT);
 }
 

@@ -15,8 +15,9 @@ class Qemu:
     def network_device(self, index, path, queues=1, reconnect=False, options="", iommu=False):
         """A virtio network device whose back-end is behind the socket.
 
-        Behind the IOMMU it has a root port of its own: only there QEMU gives it the capability ATS,
-        without which the guest never says that translations have become invalid.
+        Behind the IOMMU it has a root port of its own. On the root bus the guest was never seen to
+        say that a translation became invalid, behind a port it always did; that QEMU grants ATS
+        only there is our explanation.
         """
         port = ["-device", f"pcie-root-port,id=port{index},chassis={index + 1},slot={index + 1}"]
         if iommu:
