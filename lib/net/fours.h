@@ -129,4 +129,29 @@ fours_transmit(const struct vhu_terms *terms, const struct vhu_extent *extent, s
 #define VHU_FOURS 1
 #endif
 
+/**
+ * Gather entries @p i ... @p run - 1 until one is not common: four at a time, and where a stranger
+ * is among four, or the extent changes, those one by one. @p i ends at the first that is not
+ * common.
+ * A macro, because what the two steps take differs from pass to pass.
+ * @param four, one  expressions that gather from @p i on; false if that is not possible.
+ */
+#if VHU_FOURS == 4
+#define VHU_GATHER_RUN(i, run, four, one) \
+	for (;;) { \
+		unsigned int end_; \
+		while ((i) + 4 <= (run) && (four)) \
+			(i) += 4; \
+		end_ = (i) + 4 < (run) ? (i) + 4 : (run); \
+		while ((i) < end_ && (one)) \
+			(i)++; \
+		if ((i) < end_ || (i) == (run)) \
+			break; \
+	}
+#else
+#define VHU_GATHER_RUN(i, run, four, one) \
+	while ((i) < (run) && (one)) \
+		(i)++
+#endif
+
 #endif /* VHU_NET_FOURS_H */

@@ -173,20 +173,8 @@ packed_receive_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapsh
 	struct vhu_extent extent = queue->ring.hint.extent;
 	unsigned int i = 0;
 
-	while (i < run) {
-		unsigned int end = run;
-
-#if VHU_FOURS == 4
-		while (i + 4 <= run && packed_receive_four(&flags, &terms, &extent, g, i))
-			i += 4;
-		/* Four with a stranger among them: those before it, or a new extent, one by one. */
-		end = i + 4 < run ? i + 4 : run;
-#endif
-		for (; i < end; i++)
-			if (!packed_receive_one(&queue->ring, snapshot, &flags, &terms, &extent, g,
-					i))
-				return i;
-	}
+	VHU_GATHER_RUN(i, run, packed_receive_four(&flags, &terms, &extent, g, i),
+		packed_receive_one(&queue->ring, snapshot, &flags, &terms, &extent, g, i));
 	return i;
 }
 
@@ -200,20 +188,9 @@ packed_transmit_gather(struct vhu_queue *queue, const struct vhu_snapshot *snaps
 	struct vhu_extent extent = queue->ring.hint.extent;
 	unsigned int i = 0;
 
-	while (i < run) {
-		unsigned int end = run;
-
-#if VHU_FOURS == 4
-		while (i + 4 <= run && packed_transmit_four(&flags, &terms, &extent, &packets[i],
-				g, i))
-			i += 4;
-		end = i + 4 < run ? i + 4 : run;
-#endif
-		for (; i < end; i++)
-			if (!packed_transmit_one(&queue->ring, snapshot, &flags, &terms, &extent,
-					packets[i], g, i))
-				return i;
-	}
+	VHU_GATHER_RUN(i, run, packed_transmit_four(&flags, &terms, &extent, &packets[i], g, i),
+		packed_transmit_one(&queue->ring, snapshot, &flags, &terms, &extent, packets[i], g,
+			i));
 	return i;
 }
 

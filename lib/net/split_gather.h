@@ -174,19 +174,8 @@ split_receive_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapsho
 	unsigned int i = 0;
 
 	split_heads(&queue->ring, snapshot, run, g->head);
-	while (i < run) {
-		unsigned int end = run;
-
-#if VHU_FOURS == 4
-		while (i + 4 <= run && split_receive_four(&table, &terms, &extent, g, i))
-			i += 4;
-		end = i + 4 < run ? i + 4 : run;
-#endif
-		for (; i < end; i++)
-			if (!split_receive_one(&queue->ring, snapshot, &table, &terms, &extent, g,
-					i))
-				return i;
-	}
+	VHU_GATHER_RUN(i, run, split_receive_four(&table, &terms, &extent, g, i),
+		split_receive_one(&queue->ring, snapshot, &table, &terms, &extent, g, i));
 	return i;
 }
 
@@ -201,20 +190,9 @@ split_transmit_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapsh
 	unsigned int i = 0;
 
 	split_heads(&queue->ring, snapshot, run, g->head);
-	while (i < run) {
-		unsigned int end = run;
-
-#if VHU_FOURS == 4
-		while (i + 4 <= run && split_transmit_four(&table, &terms, &extent, &packets[i],
-				g, i))
-			i += 4;
-		end = i + 4 < run ? i + 4 : run;
-#endif
-		for (; i < end; i++)
-			if (!split_transmit_one(&queue->ring, snapshot, &table, &terms, &extent,
-					packets[i], g, i))
-				return i;
-	}
+	VHU_GATHER_RUN(i, run, split_transmit_four(&table, &terms, &extent, &packets[i], g, i),
+		split_transmit_one(&queue->ring, snapshot, &table, &terms, &extent, packets[i], g,
+			i));
 	return i;
 }
 
