@@ -267,4 +267,31 @@ rig_calls(void)
 	return read(rig.call_fd, &count, sizeof(count)) == (ssize_t)sizeof(count) ? count : 0;
 }
 
+#ifdef SIZE
+/* Fixtures of tests whose rings all have SIZE descriptors: the name says the format. */
+static inline int
+begin_split(void **state)
+{
+	(void)state;
+	rig_begin(VHU_SPLIT, SIZE);
+	return 0;
+}
+
+static inline int
+begin_packed(void **state)
+{
+	(void)state;
+	rig_begin(VHU_PACKED, SIZE);
+	return 0;
+}
+
+static inline int
+end(void **state)
+{
+	(void)state;
+	rig_end();
+	return 0;
+}
+#endif
+
 #endif /* VHU_TEST_RING_RIG_H */

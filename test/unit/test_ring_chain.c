@@ -2,34 +2,8 @@
  * Copyright (c) 2026 The vhu founders
  */
 
+#define SIZE 256 /* descriptors of the rings; ring_rig.h makes its fixtures for it */
 #include "ring_rig.h"
-
-#define SIZE 256
-
-/* Tests for each format: the name says which. */
-static int
-begin_split(void **state)
-{
-	(void)state;
-	rig_begin(VHU_SPLIT, SIZE);
-	return 0;
-}
-
-static int
-begin_packed(void **state)
-{
-	(void)state;
-	rig_begin(VHU_PACKED, SIZE);
-	return 0;
-}
-
-static int
-end(void **state)
-{
-	(void)state;
-	rig_end();
-	return 0;
-}
 
 static void
 assert_segment(unsigned int i, uint64_t address, uint64_t size)

@@ -5,33 +5,8 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
+#define SIZE 8 /* descriptors of the rings; ring_rig.h makes its fixtures for it */
 #include "ring_rig.h"
-
-#define SIZE 8
-
-static int
-begin_split(void **state)
-{
-	(void)state;
-	rig_begin(VHU_SPLIT, SIZE);
-	return 0;
-}
-
-static int
-begin_packed(void **state)
-{
-	(void)state;
-	rig_begin(VHU_PACKED, SIZE);
-	return 0;
-}
-
-static int
-end(void **state)
-{
-	(void)state;
-	rig_end();
-	return 0;
-}
 
 static void
 negotiate(unsigned int bit)

@@ -10,36 +10,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#define SIZE 16 /* descriptors of the rings; ring_rig.h makes its fixtures for it */
 #include "ring_rig.h"
 
-#define SIZE 16
 #define LOOKS 300000
 
 static _Atomic(bool) done;
-
-static int
-begin_split(void **state)
-{
-	(void)state;
-	rig_begin(VHU_SPLIT, SIZE);
-	return 0;
-}
-
-static int
-begin_packed(void **state)
-{
-	(void)state;
-	rig_begin(VHU_PACKED, SIZE);
-	return 0;
-}
-
-static int
-end(void **state)
-{
-	(void)state;
-	rig_end();
-	return 0;
-}
 
 /* Good and bad values by turns, in every field of every descriptor. */
 static void *
