@@ -100,24 +100,13 @@ on_event(void *owner, enum vhu_event_type type, uint16_t ring, uint64_t value)
 	}
 }
 
-/* Requests are taken and given back by the vu_queue_ functions; a burst of frames has no place. */
-static uint16_t
-no_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, struct rte_mbuf **packets,
-	uint16_t count)
-{
-	(void)ring;
-	(void)snapshot;
-	(void)packets;
-	(void)count;
-	return 0;
-}
-
 static int
 on_specialise(void *owner, uint16_t ring, struct vhu_snapshot *snapshot)
 {
 	(void)owner;
 	(void)ring;
-	snapshot->burst = no_burst;
+	/* Requests go through the vu_queue_ functions; a burst of frames has no place. */
+	snapshot->burst = vhu_snapshot_parked.burst;
 	snapshot->body = "elements";
 	return 0;
 }

@@ -35,21 +35,10 @@ vhu_control_queue_ring(const struct vhu_port *port)
 	return (features & several) ? 2 * port->options.queue_pairs : 2;
 }
 
-static uint16_t
-no_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, struct rte_mbuf **packets,
-	uint16_t count)
-{
-	(void)ring;
-	(void)snapshot;
-	(void)packets;
-	(void)count;
-	return 0;
-}
-
 void
 vhu_control_queue_specialise(struct vhu_snapshot *snapshot)
 {
-	snapshot->burst = no_burst;
+	snapshot->burst = vhu_snapshot_parked.burst; /* elements, no frames */
 	snapshot->body = "control queue";
 }
 

@@ -9,17 +9,6 @@
 #include "ctrl/port.h"
 #include "net/announce.h"
 
-static uint16_t
-header_size(uint64_t features)
-{
-	if (features & VHU_BIT(VHU_NET_F_HASH_REPORT))
-		return sizeof(struct virtio_net_hdr_v1_hash);
-	/* Only a legacy driver without merged buffers leaves the count of buffers out. */
-	if (features & (VHU_BIT(VIRTIO_F_VERSION_1) | VHU_BIT(VIRTIO_NET_F_MRG_RXBUF)))
-		return sizeof(struct virtio_net_hdr_mrg_rxbuf);
-	return sizeof(struct virtio_net_hdr);
-}
-
 void
 vhu_port_describe(struct vhu_port *port, struct vhu_port_info *info)
 {
@@ -45,7 +34,7 @@ vhu_port_describe(struct vhu_port *port, struct vhu_port_info *info)
 	control = vhu_control_queue_ring(port);
 	info->control_queue = control != UINT16_MAX &&
 		vhu_device_ring_snapshot(port->device, control) != NULL;
-	info->header_size = header_size(info->features);
+	info->header_size = vhu_net_header_size(info->features);
 }
 
 int

@@ -29,6 +29,9 @@ struct vhu_queue;
  */
 uint64_t vhu_net_features(void);
 
+/** Bytes of the header in front of a frame, with these features acknowledged. */
+uint8_t vhu_net_header_size(uint64_t features);
+
 /**
  * Create a queue. @param ring index: even transmits to the guest, odd receives from it.
  * @return NULL if out of memory.

@@ -70,8 +70,8 @@ best_body(void)
 #endif
 
 /* virtio 1.3, 5.1.6.1: num_buffers is there unless a legacy driver did without. */
-static uint8_t
-header_size(uint64_t features)
+uint8_t
+vhu_net_header_size(uint64_t features)
 {
 	if (features & VHU_BIT(VHU_NET_F_HASH_REPORT))
 		return sizeof(struct virtio_net_hdr_v1_hash);
@@ -111,7 +111,7 @@ vhu_net_specialise(const struct vhu_queue *queue, struct vhu_snapshot *snapshot)
 	snapshot->burst = entry->burst;
 	snapshot->body = entry->name;
 	snapshot->peek = snapshot->format == VHU_PACKED ? VHU_PEEK_PACKED : VHU_PEEK_SPLIT;
-	snapshot->header_size = header_size(snapshot->features);
+	snapshot->header_size = vhu_net_header_size(snapshot->features);
 	if (snapshot->space.iotlb != NULL && !vhu_ring_receives(queue->index)) {
 		snapshot->inner = snapshot->burst;
 		snapshot->burst = translated_burst;
