@@ -48,6 +48,7 @@ free_parts(VuDev *dev)
 	if (own != NULL) {
 		for (i = 0; own->queues != NULL && i < dev->max_queues; i++)
 			vu_queue_free(&own->queues[i]);
+		vu_kept_end(own);
 		if (own->device != NULL)
 			vhu_device_free(own->device);
 		if (own->loop != NULL)
@@ -334,6 +335,7 @@ vu_dispatch(VuDev *dev)
 	own->thread = pthread_self();
 	/* What the back-end channel has brought meanwhile. */
 	vhu_loop_step(own->loop, 0);
+	vu_kept_release(own);
 	if (!dev->read_msg(dev, dev->sock, &message))
 		return false;
 	/* A reader that finds the connection closed leaves the message as it was. */

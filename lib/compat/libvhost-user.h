@@ -508,8 +508,8 @@ bool vu_init(VuDev *dev, uint16_t max_queues, int socket, vu_panic_cb panic,
 
 /**
  * Give everything back: watches, descriptors, mappings, the socket. Elements that are still held
- * may be freed afterwards but not used. No other thread may be using the device. A second call
- * does nothing.
+ * may be freed afterwards, but what their segments point to is gone. No other thread may be using
+ * the device. A second call does nothing.
  */
 void vu_deinit(VuDev *dev);
 
@@ -569,6 +569,10 @@ void vu_queue_notify_sync(VuDev *dev, VuVirtq *vq);
 
 /**
  * Take the next request from the guest.
+ *
+ * Its segments can be read and written until it is pushed or put back, also if the front-end takes
+ * the memory away meanwhile (which it is then told was done) or stops the queue. An element that
+ * was still out when its queue stopped counts as given up when the queue starts again.
  * @param sz  bytes in front of the segments, at least sizeof(VuVirtqElement) (NULL otherwise);
  *   those behind the VuVirtqElement are zero.
  * @return a block for free(), or NULL: nothing waits, the queue is stopped or disabled, or the

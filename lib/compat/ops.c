@@ -246,4 +246,6 @@ const struct vhu_device_ops vu_device_ops = {
 	.get_shared_object = on_get_shared_object,
 	.announce = on_announce,
 	.set_mtu = on_set_mtu,
+	.region_gone = vu_region_gone,
+	.regions_crowd = vu_regions_crowd,
 };

@@ -135,9 +135,11 @@ take_any(struct vu_queue *queue, const struct vhu_snapshot *snapshot, VuElementP
 {
 	struct vhu_element taken;
 	struct vhu_direct direct;
+	bool any = vhu_elements_take(&queue->elements, snapshot, &taken, 1, queue->scratch,
+		VIRTQUEUE_MAX_SIZE) != 0;
 
-	if (vhu_elements_take(&queue->elements, snapshot, &taken, 1, queue->scratch,
-			VIRTQUEUE_MAX_SIZE) == 0)
+	vu_queue_took(queue);
+	if (!any)
 		return false;
 	direct.id = taken.chain.id;
 	direct.readable = taken.chain.readable;
@@ -169,7 +171,7 @@ vu_queue_pop_burst(VuDev *dev, VuVirtq *vq, VuElementPool *pool, void **elements
 			done += take_direct(queue, snapshot, pool, elements + done, count - done);
 	} while (done < count && take_any(queue, snapshot, pool, &elements[done]) &&
 		++done < count);
-	vq->inuse = queue->elements.in_flight;
+	vu_queue_show_inuse(vq, queue);
 	vu_queue_leave(queue);
 	if (done == 0)
 		vu_queue_empty_handed(queue);
@@ -216,12 +218,14 @@ vu_queue_push_burst(VuDev *dev, VuVirtq *vq, VuElementPool *pool, void *const *e
 	const struct vhu_snapshot *snapshot = vu_queue_enter(queue);
 
 	(void)dev;
-	if (snapshot != NULL) {
+	if (snapshot == NULL) {
+		vu_queue_late(queue, count);
+	} else {
 		if (vhu_elements_direct(&queue->elements, snapshot))
 			give_direct(queue, snapshot, elements, lengths, count);
 		else
 			give_any(queue, snapshot, elements, lengths, count);
-		vq->inuse = queue->elements.in_flight;
+		vu_queue_show_inuse(vq, queue);
 		vu_queue_leave(queue);
 	}
 	vu_element_pool_put(pool, elements, count);

@@ -51,6 +51,25 @@ struct vu_queue {
 	struct vu_held *held;          /**< by id */
 	uint16_t held_count;           /**< as many as the ring's size */
 	struct iovec scratch[VIRTQUEUE_MAX_SIZE];
+	/*
+	 * For memory that was removed while elements are out (kept.c).
+	 */
+	/** newest removal to be looked into. Dispatching thread: writes; the queue's: reads */
+	_Atomic(uint32_t) removal;
+	/**
+	 * All that was taken before this removal is back. The queue's thread: writes (dispatching
+	 * thread while parked); dispatching thread: reads.
+	 */
+	_Atomic(uint32_t) returned;
+	uint32_t looking;      /**< removal that is being looked into, unless it is returned */
+	uint16_t look_at;      /**< id: those before it are back */
+	uint32_t *awaited;     /**< by id: sequence of the element that has to come back */
+	/**
+	 * Elements pushed and put back while nobody took them, in this life of the ring and after
+	 * it. The queue's thread: writes; dispatching thread: reads, clears while parked.
+	 */
+	_Atomic(uint32_t) late;
+	uint32_t left_out;     /**< dispatching thread: that were out when the ring stopped */
 	uint16_t index;
 	bool watched;          /**< set_watch() was called for the kick descriptor */
 	bool panicked;         /**< the program was told that the ring is broken */
@@ -84,6 +103,9 @@ struct vu_device {
 	 * writes; vu_gpa_to_va() in any thread: reads.
 	 */
 	_Atomic(uint32_t) regions_version;
+	struct vhu_region *kept;    /**< removed, but elements may point there; oldest first */
+	unsigned int kept_count;
+	uint32_t removals;          /**< of regions, so far */
 };
 
 /* message.c */
@@ -154,6 +176,23 @@ void vu_watch_kick(struct vu_queue *queue, int fd);
 /** Watch it if there is a handler and the queue is started, stop that otherwise. */
 void vu_watch_update(struct vu_queue *queue);
 
+/* kept.c */
+
+/** As ops->region_gone: unmapped when everything is back that was out when it went. */
+void vu_region_gone(void *owner, struct vhu_region *region);
+/** As ops->regions_crowd. */
+bool vu_regions_crowd(void *owner);
+/** Unmap what nobody can be looking at any more. The dispatching thread. */
+void vu_kept_release(struct vu_device *own);
+/** Unmap all of it. */
+void vu_kept_end(struct vu_device *own);
+/** The ring starts: what was out in its former life does not count any more. */
+void vu_queue_forget_out(struct vu_queue *queue);
+/** Elements came back to a ring that does not take them. The queue's thread. */
+void vu_queue_late(struct vu_queue *queue, uint32_t count);
+/** Out of the way of the inline function: look for what is to come back. */
+void vu_queue_look_back(struct vu_queue *queue);
+
 /* memory.c */
 
 /** Make dev->regions what the engine has mapped now. */
@@ -199,6 +238,23 @@ vu_queue_leave(struct vu_queue *queue)
 	/* With the ring left: the program may do what it likes in its callback. */
 	if (__builtin_expect(vhu_ring_is_broken(&queue->elements.ring), 0))
 		vu_queue_tell_broken(queue);
+}
+
+/** After taking an element the long way: is there a removal to be looked into? In the ring. */
+static inline void
+vu_queue_took(struct vu_queue *queue)
+{
+	if (__builtin_expect(atomic_load_explicit(&queue->removal, memory_order_relaxed) !=
+			atomic_load_explicit(&queue->returned, memory_order_relaxed), 0))
+		vu_queue_look_back(queue);
+}
+
+/** Let the program, and kept.c, see how many elements are out. In the ring. */
+static inline void
+vu_queue_show_inuse(VuVirtq *vq, const struct vu_queue *queue)
+{
+	/* Partner: nothing_out(): whoever sees an element back sees what was done to it. */
+	__atomic_store_n(&vq->inuse, queue->elements.in_flight, __ATOMIC_RELEASE);
 }
 
 /** Nothing was popped: maybe because a translation is missing. With the ring left. */

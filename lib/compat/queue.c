@@ -19,7 +19,9 @@ free_held(struct vu_queue *queue)
 	for (i = 0; i < queue->held_count; i++)
 		free(queue->held[i].more);
 	free(queue->held);
+	free(queue->awaited);
 	queue->held = NULL;
+	queue->awaited = NULL;
 	queue->held_count = 0;
 }
 
@@ -36,15 +38,18 @@ vu_queue_prepare(struct vu_queue *queue, uint16_t size)
 {
 	void *memory = malloc(vhu_element_queue_memory(size));
 	struct vu_held *held = calloc(size, sizeof(*held));
+	uint32_t *awaited = calloc(size, sizeof(*awaited));
 
-	if (memory == NULL || held == NULL) {
+	if (memory == NULL || held == NULL || awaited == NULL) {
 		free(memory);
 		free(held);
+		free(awaited);
 		return -ENOMEM;
 	}
 	vu_queue_free(queue);
 	queue->memory = memory;
 	queue->held = held;
+	queue->awaited = awaited;
 	queue->held_count = size;
 	return 0;
 }
@@ -64,7 +69,8 @@ vu_queue_place(struct vu_queue *queue, const struct vhu_snapshot *snapshot, uint
 	vq->vring.desc = (struct vring_desc *)(uintptr_t)snapshot->descriptors;
 	vq->vring.avail = (struct vring_avail *)(uintptr_t)snapshot->avail;
 	vq->vring.used = snapshot->used;
-	vq->inuse = 0;
+	__atomic_store_n(&vq->inuse, 0, __ATOMIC_RELAXED);
+	vu_queue_forget_out(queue);
 	vq->notification = true;
 	vq->signalled_used_valid = false;
 }
@@ -72,6 +78,8 @@ vu_queue_place(struct vu_queue *queue, const struct vhu_snapshot *snapshot, uint
 void
 vu_queue_return_rest(struct vu_queue *queue)
 {
+	/* Put back or not, the program still has them. */
+	queue->left_out = queue->elements.in_flight;
 	/* Those in an in-flight area are found there by whoever comes next. */
 	if (queue->placed.inflight == NULL && queue->elements.in_flight != 0)
 		(void)vhu_elements_untake(&queue->elements, &queue->placed,
@@ -81,7 +89,7 @@ vu_queue_return_rest(struct vu_queue *queue)
 void
 vu_queue_end(struct vu_queue *queue)
 {
-	vu_public(queue)->inuse = 0;
+	__atomic_store_n(&vu_public(queue)->inuse, 0, __ATOMIC_RELAXED);
 }
 
 void
@@ -174,9 +182,11 @@ take_any(struct vu_queue *queue, const struct vhu_snapshot *snapshot, size_t sz)
 	struct vhu_element element;
 	struct vhu_direct taken;
 	VuVirtqElement *block;
+	bool any = vhu_elements_take(&queue->elements, snapshot, &element, 1, queue->scratch,
+		VIRTQUEUE_MAX_SIZE) != 0;
 
-	if (vhu_elements_take(&queue->elements, snapshot, &element, 1, queue->scratch,
-			VIRTQUEUE_MAX_SIZE) == 0)
+	vu_queue_took(queue);
+	if (!any)
 		return NULL;
 	taken.id = element.chain.id;
 	taken.readable = element.chain.readable;
@@ -209,7 +219,7 @@ vu_queue_pop(VuDev *dev, VuVirtq *vq, size_t sz)
 		if (element == NULL)
 			element = take_any(queue, snapshot, sz);
 	}
-	vq->inuse = queue->elements.in_flight;
+	vu_queue_show_inuse(vq, queue);
 	vu_queue_leave(queue);
 	if (element == NULL)
 		vu_queue_empty_handed(queue);
@@ -224,11 +234,13 @@ vu_queue_rewind(VuDev *dev, VuVirtq *vq, unsigned int num)
 	bool done;
 
 	(void)dev;
-	if (snapshot == NULL)
+	if (snapshot == NULL) {
+		vu_queue_late(queue, num <= UINT16_MAX ? num : 0);
 		return false;
+	}
 	done = num <= UINT16_MAX &&
 		vhu_elements_untake(&queue->elements, snapshot, (uint16_t)num);
-	vq->inuse = queue->elements.in_flight;
+	vu_queue_show_inuse(vq, queue);
 	vu_queue_leave(queue);
 	return done;
 }
@@ -264,11 +276,13 @@ vu_queue_flush(VuDev *dev, VuVirtq *vq, unsigned int num)
 	const struct vhu_snapshot *snapshot = vu_queue_enter(queue);
 
 	(void)dev;
-	if (snapshot == NULL)
+	if (snapshot == NULL) {
+		vu_queue_late(queue, num <= UINT16_MAX ? num : 0);
 		return;
+	}
 	vhu_elements_flush(&queue->elements, snapshot,
 		num < UINT16_MAX ? (uint16_t)num : UINT16_MAX);
-	vq->inuse = queue->elements.in_flight;
+	vu_queue_show_inuse(vq, queue);
 	vu_queue_leave(queue);
 }
 
@@ -292,14 +306,16 @@ vu_queue_push(VuDev *dev, VuVirtq *vq, const VuVirtqElement *elem, unsigned int 
 	const struct vhu_snapshot *snapshot = vu_queue_enter(queue);
 
 	(void)dev;
-	if (snapshot == NULL)
+	if (snapshot == NULL) {
+		vu_queue_late(queue, 1);
 		return;
+	}
 	if (vhu_elements_direct(elements, snapshot))
 		vhu_direct_show(elements, snapshot, vhu_direct_give(elements, snapshot,
 			elem->index, len, elements->ring.next_used));
 	else
 		give(queue, snapshot, elem->index, len);
-	vq->inuse = elements->in_flight;
+	vu_queue_show_inuse(vq, queue);
 	vu_queue_leave(queue);
 }
 

@@ -178,6 +178,7 @@ vu_attend(struct vu_device *own)
 		return;
 	vhu_device_check_broken(own->device);
 	vhu_device_tick(own->device);
+	vu_kept_release(own);
 }
 
 void

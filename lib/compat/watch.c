@@ -18,6 +18,7 @@ kicked(VuDev *dev, int condition, void *data)
 	ssize_t got;
 
 	(void)condition;
+	vu_kept_release(dev->own);
 	if (vq->kick_fd < 0)
 		return;
 	/* An eventfd gives its count; what stands in for one gives some bytes. */

@@ -132,6 +132,16 @@ struct vhu_device_ops {
 	 * NULL.
 	 */
 	void (*reset)(void *owner);
+	/**
+	 * No lcore can see this region any more. It is the callee's, who calls vhu_region_free()
+	 * when nobody else looks at it either; the message that removed it is answered before. May
+	 * be NULL: a job unmaps it, and the answer comes after that.
+	 */
+	void (*region_gone)(void *owner, struct vhu_region *region);
+	/**
+	 * Are there so many of those that no memory may be removed now? May be NULL: never.
+	 */
+	bool (*regions_crowd)(void *owner);
 	/** NET_SET_MTU. @return 0 or -errno. May be NULL: NET_MTU is not offered then. */
 	int (*set_mtu)(void *owner, uint64_t mtu);
 };

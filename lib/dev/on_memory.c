@@ -143,6 +143,17 @@ done_table(struct vhu_job *job)
 		vhu_device_settle(device, verdict);
 }
 
+/* May memory go, or does the owner of the device look at too much that went before? */
+static struct vhu_verdict
+check_removal(const struct vhu_device *device)
+{
+	if (device->config.ops->regions_crowd != NULL &&
+	    device->config.ops->regions_crowd(device->config.owner))
+		return vhu_refuse(VHU_REFUSE, "requests of before are still being worked on in "
+			"memory that was removed, try again later");
+	return vhu_accept();
+}
+
 /* A region of the new table: the one that is mapped already if it is the same, or a new one. */
 static struct vhu_verdict
 table_region(struct vhu_device *device, const struct vhu_wire_region *wire, int fd,
@@ -176,12 +187,15 @@ struct vhu_verdict
 vhu_on_set_mem_table(struct vhu_device *device, struct vhu_message *m, struct vhu_message *reply)
 {
 	struct map_job *table;
-	struct vhu_verdict verdict = vhu_accept();
+	struct vhu_verdict verdict;
 	uint32_t i;
 
 	(void)reply;
 	if (vhu_postcopy_is_go(device, m))
 		return vhu_memory_open(device, m);
+	verdict = check_removal(device);
+	if (verdict.severity != VHU_ACCEPT)
+		return verdict;
 	table = map_job_new(device, done_table);
 	if (table == NULL)
 		return vhu_refuse(VHU_REFUSE, "out of memory");
@@ -358,6 +372,9 @@ vhu_on_rem_mem_reg(struct vhu_device *device, struct vhu_message *m, struct vhu_
 	}
 	if (device->coming != NULL)
 		return vhu_refuse(VHU_REFUSE, "memory is still to come, it cannot be removed");
+	verdict = check_removal(device);
+	if (verdict.severity != VHU_ACCEPT)
+		return verdict;
 	map = vhu_map_without(device->map, region, &verdict);
 	if (map == NULL)
 		return verdict;

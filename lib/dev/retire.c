@@ -62,6 +62,11 @@ unmap_regions(struct vhu_device *device, struct vhu_region **regions, unsigned i
 
 	if (count == 0)
 		return;
+	if (device->config.ops->region_gone != NULL) {
+		for (i = 0; i < count; i++)
+			device->config.ops->region_gone(device->config.owner, regions[i]);
+		return;
+	}
 	unmap = calloc(1, sizeof(*unmap) + count * sizeof(regions[0]));
 	if (unmap == NULL) {
 		/* Slow here, but memory that the front-end wants back may not be kept. */

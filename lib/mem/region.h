@@ -34,6 +34,8 @@ struct vhu_region {
 	unsigned int repeats;   /**< control thread only: added again so often, and not removed */
 	int fd;                 /**< open until mapped, -1 afterwards; owned */
 	bool closed;            /**< mapped without access: vhu_region_open() comes */
+	struct vhu_region *next; /**< both: for whoever keeps it after its last reference */
+	uint32_t removal;
 };
 
 /**

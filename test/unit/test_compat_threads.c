@@ -186,6 +186,87 @@ memory_comes_and_goes_beside_requests(void **state)
 	end_both();
 }
 
+/* A region that is there for one request of queue 0 at a time. */
+
+#define GUEST_OTHER UINT64_C(0x80000000)
+
+enum turn {
+	TURN_ADD,     /* the region is to be added */
+	TURN_REQUEST, /* a request with its buffer there is to be taken */
+	TURN_REMOVE,  /* it was: the region is to be removed */
+	TURN_PUSH,    /* it has been: the buffer is to be filled, and the element pushed */
+};
+
+static _Atomic(enum turn) turn;
+
+static void
+take_turn(enum turn wanted)
+{
+	while (atomic_load(&turn) != wanted)
+		sched_yield();
+}
+
+static void *
+hold_over_removal(void *unused)
+{
+	struct vring_desc *desc = (struct vring_desc *)rig.guest;
+	struct vring_avail *avail = (struct vring_avail *)(rig.guest + RIG_AVAIL);
+	VuVirtq *vq = vu_get_queue(&rig.dev, 0);
+	unsigned int i;
+
+	(void)unused;
+	for (i = 0; i < ROUNDS; i++) {
+		VuVirtqElement *element;
+
+		take_turn(TURN_REQUEST);
+		desc[0] = (struct vring_desc){ GUEST_OTHER, 0x1000, VRING_DESC_F_WRITE, 0 };
+		avail->ring[i % RIG_SIZE] = 0;
+		__atomic_store_n(&avail->idx, (uint16_t)(i + 1), __ATOMIC_RELEASE);
+		element = vu_queue_pop(&rig.dev, vq, sizeof(*element));
+		assert_non_null(element);
+		atomic_store(&turn, TURN_REMOVE);
+		take_turn(TURN_PUSH);
+		/* The removal has been acknowledged. */
+		memset(element->in_sg[0].iov_base, (int)i, element->in_sg[0].iov_len);
+		vu_queue_push(&rig.dev, vq, element, 0x1000);
+		free(element);
+		atomic_store(&turn, TURN_ADD);
+	}
+	return NULL;
+}
+
+static void
+element_outlives_its_region_in_another_thread(void **state)
+{
+	VhostUserMemRegMsg other = { .region = { GUEST_OTHER, 0x1000, 0x1000, 0 } };
+	int fd = memfd_create("other", MFD_CLOEXEC);
+	pthread_t thread;
+	uint8_t byte;
+	unsigned int i;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, 0x1000), 0);
+	start_both();
+	begin(&workers[1]);
+	atomic_store(&turn, TURN_ADD);
+	assert_int_equal(pthread_create(&thread, NULL, hold_over_removal, NULL), 0);
+	for (i = 0; i < ROUNDS; i++) {
+		take_turn(TURN_ADD);
+		assert_int_equal(rig_ask(VHOST_USER_ADD_MEM_REG, &other, sizeof(other), fd), 0);
+		atomic_store(&turn, TURN_REQUEST);
+		take_turn(TURN_REMOVE);
+		assert_int_equal(rig_ask(VHOST_USER_REM_MEM_REG, &other, sizeof(other), -1), 0);
+		atomic_store(&turn, TURN_PUSH);
+	}
+	pthread_join(thread, NULL);
+	end(&workers[1]);
+	/* What was written after the removal is in the file all the same. */
+	assert_int_equal(pread(fd, &byte, 1, 0xfff), 1);
+	assert_int_equal(byte, (uint8_t)(ROUNDS - 1));
+	assert_int_equal(rig.panics, 0);
+	close(fd);
+}
+
 static void
 log_comes_and_goes_beside_requests(void **state)
 {
@@ -273,6 +354,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(memory_comes_and_goes_beside_requests),
+		RIG_TEST(element_outlives_its_region_in_another_thread),
 		RIG_TEST(log_comes_and_goes_beside_requests),
 		RIG_TEST(call_descriptors_change_beside_notifications),
 		RIG_TEST(queue_stops_and_starts_beside_the_other_and_its_own_poller),
