@@ -108,7 +108,7 @@ struct vhu_transfer {
 
 /** A translation that the front-end was asked for. */
 struct vhu_ask {
-	uint64_t page;
+	uint64_t iova;   /**< the first address that was missing of its page */
 	uint64_t due_ns; /**< not to be asked for again before; 0: free */
 	uint8_t access;  /**< enum vhu_access bits that were asked for */
 };
@@ -380,7 +380,8 @@ void *vhu_iotlb_area(const struct vhu_iotlb *iotlb, const struct vhu_map *map,
 /** Is a translation missing of what the ring needs? */
 bool vhu_ring_is_unmapped(const struct vhu_device *device, const struct vhu_device_ring *ring);
 /**
- * Ask for the translation of an I/O virtual address's page, unless that was done a moment ago.
+ * Ask for the translation of an I/O virtual address's page, or of the address itself if the page
+ * begins with what is known, unless that was done a moment ago.
  * @return whether it is on its way.
  */
 bool vhu_iotlb_ask(struct vhu_device *device, uint64_t iova, uint8_t access);

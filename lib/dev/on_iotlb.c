@@ -76,43 +76,55 @@ vhu_iotlb_area(const struct vhu_iotlb *iotlb, const struct vhu_map *map,
 }
 
 static struct vhu_ask *
-ask_of(struct vhu_device *device, uint64_t page)
+ask_of(struct vhu_device *device, uint64_t iova)
 {
-	uint64_t number = page / (PAGE_MASK + 1);
+	uint64_t number = iova / (PAGE_MASK + 1);
 
 	/* Neighbours do not meet. */
 	return &device->asks[(number ^ number >> 8) % VHU_ASKS];
 }
 
+/* What to ask for when this address is missing: its page, as far as that is not known already. */
+static uint64_t
+question(const struct vhu_device *device, uint64_t iova, uint8_t access)
+{
+	uint64_t page = iova & ~PAGE_MASK, size = 1, user;
+
+	if (vhu_iotlb_user(device->iotlb, page, &size, (enum vhu_access)access, &user))
+		return iova;
+	return page;
+}
+
 bool
 vhu_iotlb_ask(struct vhu_device *device, uint64_t iova, uint8_t access)
 {
-	uint64_t page = iova & ~PAGE_MASK, now = vhu_now_ns();
-	struct vhu_ask *at = ask_of(device, page);
+	uint64_t asked = question(device, iova, access), now = vhu_now_ns();
+	struct vhu_ask *at = ask_of(device, asked);
 
-	if (at->page == page && now < at->due_ns) {
+	if (at->iova == asked && now < at->due_ns) {
 		if ((at->access & access) == access)
 			return true;
 		access |= at->access;
 	}
 	/* Without a channel, or with a full one, it is asked for again later. */
-	if (vhu_device_ask_translation(device, page, access) != 0)
+	if (vhu_device_ask_translation(device, asked, access) != 0)
 		return false;
-	*at = (struct vhu_ask){ page, now + ASK_AGAIN_NS, access };
+	*at = (struct vhu_ask){ asked, now + ASK_AGAIN_NS, access };
 	device->misses++;
 	return true;
 }
 
-/* Questions about a range have been answered. */
+/* Questions about addresses of an update have been answered, if it permits what was asked for. */
 static void
-forget_asks(struct vhu_device *device, uint64_t first, uint64_t last)
+forget_asks(struct vhu_device *device, const struct vhu_wire_iotlb *update, uint64_t last)
 {
 	unsigned int i;
 
 	for (i = 0; i < VHU_ASKS; i++) {
-		uint64_t page = device->asks[i].page;
+		const struct vhu_ask *at = &device->asks[i];
 
-		if (page <= last && (page | PAGE_MASK) >= first)
+		if (at->iova >= update->iova && at->iova <= last &&
+		    !(at->access & ~update->permission))
 			device->asks[i] = (struct vhu_ask){ 0 };
 	}
 }
@@ -341,12 +353,13 @@ vhu_on_iotlb_msg(struct vhu_device *device, struct vhu_message *m, struct vhu_me
 		return vhu_refuse(VHU_REFUSE_FAULT, "translation with permission %u",
 			wire->permission);
 	else
-		verdict = vhu_iotlb_update(device->iotlb, device->map, wire->iova, wire->size,
-			wire->user_address, wire->permission, &bin->entries);
+		verdict = vhu_iotlb_update(device->iotlb, device->map, &(struct vhu_translation){
+			wire->iova, wire->size, wire->user_address, wire->permission
+		}, &bin->entries);
 	if (verdict.severity != VHU_ACCEPT)
 		return verdict;
 	if (wire->type == VHU_IOTLB_UPDATE)
-		forget_asks(device, wire->iova, last);
+		forget_asks(device, wire, last);
 	/* Whatever an update replaces goes the way of an invalidation. */
 	if (wire->type == VHU_IOTLB_INVALIDATE || bin->entries != NULL)
 		unmap_rings(device, wire->iova, last, bin);

@@ -262,8 +262,7 @@ random_levels(struct vhu_iotlb *iotlb)
 }
 
 static struct vhu_iotlb_entry *
-entry_new(struct vhu_iotlb *iotlb, uint64_t iova, uint64_t size, uint64_t user, void *host,
-	enum vhu_access access)
+entry_new(struct vhu_iotlb *iotlb, const struct vhu_translation *t, void *host)
 {
 	unsigned int levels = random_levels(iotlb);
 	struct vhu_iotlb_entry *entry = calloc(1, sizeof(*entry) + levels *
@@ -271,11 +270,11 @@ entry_new(struct vhu_iotlb *iotlb, uint64_t iova, uint64_t size, uint64_t user, 
 
 	if (entry == NULL)
 		return NULL;
-	entry->first = iova;
-	entry->last = iova + (size - 1);
-	entry->user = user;
-	entry->delta = (uintptr_t)host - (uintptr_t)iova;
-	entry->access = (uint8_t)access;
+	entry->first = t->iova;
+	entry->last = t->iova + (t->size - 1);
+	entry->user = t->user;
+	entry->delta = (uintptr_t)host - (uintptr_t)t->iova;
+	entry->access = (uint8_t)t->access;
 	entry->levels = (uint8_t)levels;
 	return entry;
 }
@@ -305,32 +304,73 @@ is_known(const struct vhu_iotlb *iotlb, const struct vhu_iotlb_entry *entry)
 		known->access == entry->access;
 }
 
-struct vhu_verdict
-vhu_iotlb_update(struct vhu_iotlb *iotlb, const struct vhu_map *map, uint64_t iova, uint64_t size,
-	uint64_t user, enum vhu_access access, struct vhu_iotlb_entry **removed)
+/*
+ * An entry for each piece of memory that a translation leads to, as a list: neighbours for the
+ * front-end may lie far apart here. As many as there are regions at most.
+ */
+static struct vhu_verdict
+entries_of(struct vhu_iotlb *iotlb, const struct vhu_map *map, const struct vhu_translation *whole,
+	struct vhu_iotlb_entry **list, uint32_t *count)
 {
-	struct vhu_iotlb_entry *entry;
-	uint64_t last;
-	void *host;
+	struct vhu_translation piece = *whole;
+	uint64_t left = whole->size;
 
-	if (size == 0 || __builtin_add_overflow(iova, size - 1, &last))
-		return vhu_refuse(VHU_REFUSE_FAULT, "translation of 0x%" PRIx64 " bytes at 0x%"
-			PRIx64 " is empty or reaches beyond 64 bits", size, iova);
-	host = vhu_map_user(map, user, size);
-	if (host == NULL)
-		return vhu_refuse(VHU_REFUSE_FAULT, "translation of 0x%" PRIx64
-			" to user address 0x%" PRIx64 ", %" PRIu64
-			" bytes, is not in guest memory", iova, user, size);
-	entry = entry_new(iotlb, iova, size, user, host, access);
-	if (entry == NULL)
-		return vhu_refuse(VHU_REFUSE, "out of memory for a translation");
-	if (is_known(iotlb, entry)) {
-		free(entry);
-		return vhu_accept();
+	for (*count = 0; left != 0; ++*count) {
+		struct vhu_iotlb_entry *entry;
+		void *host;
+
+		piece.size = left;
+		host = vhu_map_user_part(map, piece.user, &piece.size);
+		if (host == NULL)
+			return vhu_refuse(VHU_REFUSE_FAULT, "translation of 0x%" PRIx64 " bytes at "
+				"0x%" PRIx64 ": no guest memory at user address 0x%" PRIx64,
+				whole->size, whole->iova, piece.user);
+		entry = entry_new(iotlb, &piece, host);
+		if (entry == NULL)
+			return vhu_refuse(VHU_REFUSE, "out of memory for a translation");
+		entry->removed = *list;
+		*list = entry;
+		piece.iova += piece.size;
+		piece.user += piece.size;
+		left -= piece.size;
 	}
-	if (iotlb->count >= VHU_IOTLB_ENTRIES)
-		take_out(iotlb, 0, UINT64_MAX, removed);
-	take_out(iotlb, iova, last, removed);
-	link_entry(iotlb, entry);
 	return vhu_accept();
+}
+
+static bool
+all_known(const struct vhu_iotlb *iotlb, const struct vhu_iotlb_entry *list)
+{
+	for (; list != NULL; list = list->removed)
+		if (!is_known(iotlb, list))
+			return false;
+	return true;
+}
+
+struct vhu_verdict
+vhu_iotlb_update(struct vhu_iotlb *iotlb, const struct vhu_map *map,
+	const struct vhu_translation *t, struct vhu_iotlb_entry **removed)
+{
+	struct vhu_iotlb_entry *list = NULL, *next;
+	struct vhu_verdict verdict;
+	uint64_t last;
+	uint32_t count;
+
+	if (t->size == 0 || __builtin_add_overflow(t->iova, t->size - 1, &last) ||
+	    t->user + t->size < t->user)
+		return vhu_refuse(VHU_REFUSE_FAULT, "translation of 0x%" PRIx64 " bytes at 0x%"
+			PRIx64 " is empty or reaches beyond 64 bits", t->size, t->iova);
+	verdict = entries_of(iotlb, map, t, &list, &count);
+	if (verdict.severity != VHU_ACCEPT || all_known(iotlb, list)) {
+		vhu_iotlb_release(list);
+		return verdict;
+	}
+	if (iotlb->count + count > VHU_IOTLB_ENTRIES)
+		take_out(iotlb, 0, UINT64_MAX, removed);
+	take_out(iotlb, t->iova, last, removed);
+	for (; list != NULL; list = next) {
+		next = list->removed;
+		list->removed = NULL;
+		link_entry(iotlb, list);
+	}
+	return verdict;
 }

@@ -59,16 +59,23 @@ void vhu_iotlb_free(struct vhu_iotlb *iotlb);
 /** How many entries there are. */
 uint32_t vhu_iotlb_count(const struct vhu_iotlb *iotlb);
 
+/** What an update says. */
+struct vhu_translation {
+	uint64_t iova;
+	uint64_t size;          /**< bytes */
+	uint64_t user;          /**< user address of the front-end */
+	enum vhu_access access;
+};
+
 /**
  * Enter a translation. What overlaps it is taken out whole; the very same again changes nothing.
- * Refused: size 0, sums that wrap, memory that is not in the map, lack of memory; the old entries
+ * One over several regions becomes an entry for each piece of memory.
+ * Refused: size 0, sums that wrap, a byte that is not in the map, lack of memory; the old entries
  * stand then.
- * @param user     user address of the front-end.
  * @param removed  what was taken out is put in front of this list.
  */
 struct vhu_verdict vhu_iotlb_update(struct vhu_iotlb *iotlb, const struct vhu_map *map,
-	uint64_t iova, uint64_t size, uint64_t user, enum vhu_access access,
-	struct vhu_iotlb_entry **removed);
+	const struct vhu_translation *translation, struct vhu_iotlb_entry **removed);
 /**
  * Take out whatever overlaps a range. One that wraps ends with the address space, and so does one
  * of size 0: a front-end that means all 2^64 bytes cannot write the number down.

@@ -219,31 +219,42 @@ vhu_map_drop(struct vhu_map *map, struct vhu_region **orphans)
 }
 
 void *
-vhu_map_user(const struct vhu_map *map, uint64_t user_address, uint64_t size)
+vhu_map_user_part(const struct vhu_map *map, uint64_t user_address, uint64_t *size)
 {
 	int64_t i = last_user_at(map, user_address);
 	uint64_t offset, covered;
 	void *host;
 
-	if (i < 0 || size == 0 || user_address + size < user_address)
+	if (i < 0 || *size == 0 || user_address + *size < user_address)
 		return NULL;
 	offset = user_address - map->by_user[i]->user_address;
 	if (offset >= map->by_user[i]->size)
 		return NULL;
 	host = map->by_user[i]->host + offset;
 	covered = map->by_user[i]->size - offset;
-	while (covered < size) {
+	while (covered < *size) {
 		const struct vhu_region *here = map->by_user[i], *next;
 
 		if (++i == (int64_t)map->count)
-			return NULL;
+			break;
 		next = map->by_user[i];
 		if (next->user_address != here->user_address + here->size ||
 		    next->host != here->host + here->size)
-			return NULL;
+			break;
 		covered += next->size;
 	}
+	if (*size > covered)
+		*size = covered;
 	return host;
+}
+
+void *
+vhu_map_user(const struct vhu_map *map, uint64_t user_address, uint64_t size)
+{
+	uint64_t part = size;
+	void *host = vhu_map_user_part(map, user_address, &part);
+
+	return part == size ? host : NULL;
 }
 
 bool

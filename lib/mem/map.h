@@ -74,6 +74,12 @@ unsigned int vhu_map_drop(struct vhu_map *map, struct vhu_region **orphans);
  * @return host address, or NULL if any byte is outside.
  */
 void *vhu_map_user(const struct vhu_map *map, uint64_t user_address, uint64_t size);
+/**
+ * The same for as much as lies in one piece.
+ * @param size  in: bytes wanted; out: how many of them are in one piece from the result on.
+ * @return host address, or NULL if the first byte is outside or the range wraps.
+ */
+void *vhu_map_user_part(const struct vhu_map *map, uint64_t user_address, uint64_t *size);
 
 /**
  * The extent that a host address lies in, as in by_host. lcore.

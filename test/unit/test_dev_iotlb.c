@@ -165,7 +165,7 @@ ring_in_pieces_breaks(void **state)
 	assert_int_equal(map_range(0x2000, 0x2000, VHU_READ | VHU_WRITE), 0);
 	assert_int_equal(map_range(0, 0x800, VHU_READ), 0);
 	run_ring();
-	assert_asked(IOVA, VHU_READ);
+	assert_asked(IOVA + 0x800, VHU_READ);
 	assert_int_equal(tell(VHU_IOTLB_UPDATE, IOVA + 0x800, 0x800, RIG_USER + 0x9000, 1), 0);
 	assert_true(is_parked());
 	assert_true(rig_info(0).broken);
@@ -224,6 +224,36 @@ question_without_answer_is_asked_again_after_a_while(void **state)
 	assert_asked(IOVA + 0x8000, VHU_WRITE);
 }
 
+static void
+answer_that_permits_less_leaves_the_question_open(void **state)
+{
+	(void)state;
+	assert_int_equal(map_range(0, 0x4000, VHU_READ | VHU_WRITE), 0);
+	run_ring();
+	assert_null(translate(IOVA + 0x8000, VHU_WRITE));
+	vhu_device_check_missing(rig.device);
+	assert_asked(IOVA + 0x8000, VHU_WRITE);
+	/* Asking again at once would be answered in the same way, for ever. */
+	assert_int_equal(map_range(0x8000, PAGE, VHU_READ), 0);
+	assert_null(translate(IOVA + 0x8000, VHU_WRITE));
+	vhu_device_check_missing(rig.device);
+	assert_not_asked();
+}
+
+static void
+answer_for_another_part_of_the_page_leaves_the_question_open(void **state)
+{
+	(void)state;
+	assert_int_equal(map_range(0, 0x4000, VHU_READ | VHU_WRITE), 0);
+	run_ring();
+	assert_null(translate(IOVA + 0x8000, VHU_WRITE));
+	vhu_device_check_missing(rig.device);
+	assert_asked(IOVA + 0x8000, VHU_WRITE);
+	assert_int_equal(map_range(0x8800, 0x800, VHU_WRITE), 0);
+	vhu_device_check_missing(rig.device);
+	assert_not_asked();
+}
+
 /* Buffers of one page each behind the lcore's position, from 0x10000 on. */
 static void
 post(unsigned int first, unsigned int count)
@@ -241,6 +271,29 @@ post(unsigned int first, unsigned int count)
 		avail->ring[slot] = slot;
 	}
 	avail->idx = (uint16_t)(7 + first + count);
+}
+
+static void
+rest_of_a_page_is_asked_for_by_its_own_address(void **state)
+{
+	struct vring_desc *table;
+
+	(void)state;
+	rig_used(0)->idx = 7;
+	assert_int_equal(map_range(0, 0x4000, VHU_READ | VHU_WRITE), 0);
+	run_ring();
+	post(0, 1);
+	table = (struct vring_desc *)(uintptr_t)rig_seen(0)->descriptors;
+	table[7].addr += 0x100;
+	assert_null(translate(IOVA + 0x10100, VHU_WRITE));
+	vhu_device_check_missing(rig.device);
+	assert_asked(IOVA + 0x10000, VHU_WRITE);
+	assert_int_equal(map_range(0x10000, 0x400, VHU_WRITE), 0);
+	assert_null(translate(IOVA + 0x10400, VHU_WRITE));
+	vhu_device_check_missing(rig.device);
+	assert_asked(IOVA + 0x10400, VHU_WRITE);
+	assert_int_equal(map_range(0x10400, 0x300, VHU_WRITE), 0);
+	assert_non_null(translate(IOVA + 0x10400, VHU_WRITE));
 }
 
 static void
@@ -376,6 +429,25 @@ translation_to_no_memory_is_refused(void **state)
 }
 
 static void
+translation_over_two_regions_leads_to_both(void **state)
+{
+	struct vhu_wire_region halves[2] = { rig_region(0, RIG_MEMORY / 2),
+		rig_region(RIG_MEMORY / 2, RIG_MEMORY / 2) };
+	const uint64_t edge = RIG_MEMORY / 2;
+
+	(void)state;
+	rig_send_table(halves, 2);
+	assert_int_equal(map_range(0, RIG_MEMORY, VHU_READ | VHU_WRITE), 0);
+	run_ring();
+	assert_false(is_parked());
+	assert_ptr_equal(translate(IOVA + edge - 1, VHU_WRITE),
+		vhu_map_user(vhu_device_map(rig.device), RIG_USER + edge - 1, 1));
+	assert_ptr_equal(translate(IOVA + edge, VHU_WRITE),
+		vhu_map_user(vhu_device_map(rig.device), RIG_USER + edge, 1));
+	assert_not_asked();
+}
+
+static void
 translations_go_with_their_memory(void **state)
 {
 	struct vhu_wire_region low = rig_region(0, RIG_MEMORY / 2);
@@ -440,6 +512,9 @@ main(void)
 		IOTLB_TEST(stopped_ring_that_never_ran_keeps_its_base),
 		IOTLB_TEST(missing_buffer_is_asked_for_once_and_found_after_the_update),
 		IOTLB_TEST(question_without_answer_is_asked_again_after_a_while),
+		IOTLB_TEST(answer_that_permits_less_leaves_the_question_open),
+		IOTLB_TEST(answer_for_another_part_of_the_page_leaves_the_question_open),
+		IOTLB_TEST(rest_of_a_page_is_asked_for_by_its_own_address),
 		IOTLB_TEST(buffers_of_a_waiting_ring_are_asked_for_at_once),
 		IOTLB_TEST(buffers_ahead_are_asked_for_before_they_are_missed),
 		IOTLB_TEST(page_of_two_parts_of_a_ring_is_asked_for_once),
@@ -447,6 +522,7 @@ main(void)
 		IOTLB_TEST(ring_rests_while_its_own_pages_are_gone),
 		IOTLB_TEST(everything_can_be_invalidated_at_once),
 		IOTLB_TEST(translation_to_no_memory_is_refused),
+		IOTLB_TEST(translation_over_two_regions_leads_to_both),
 		IOTLB_TEST(translations_go_with_their_memory),
 		IOTLB_TEST(log_of_the_used_ring_goes_by_guest_address),
 		IOTLB_TEST(translations_are_forgotten_when_the_last_ring_stops),

@@ -52,7 +52,7 @@ setup(void **state)
 static int
 teardown(void **state)
 {
-	struct vhu_region *orphans[1];
+	struct vhu_region *orphans[3];
 
 	(void)state;
 	vhu_iotlb_free(iotlb);
@@ -67,8 +67,8 @@ enter(uint64_t iova, uint64_t size, uint64_t offset, unsigned int access)
 	struct vhu_iotlb_entry *removed = NULL;
 	bool any;
 
-	assert_int_equal(vhu_iotlb_update(iotlb, map, iova, size, USER + offset, access,
-		&removed).severity, VHU_ACCEPT);
+	assert_int_equal(vhu_iotlb_update(iotlb, map, &(struct vhu_translation){ iova, size,
+		USER + offset, access }, &removed).severity, VHU_ACCEPT);
 	any = removed != NULL;
 	vhu_iotlb_release(removed);
 	return any;
@@ -205,6 +205,73 @@ entries_follow_their_memory(void **state)
 	vhu_iotlb_release(removed);
 	assert_int_equal(vhu_iotlb_count(iotlb), 0);
 	(void)vhu_map_drop(other, orphans);
+}
+
+/* Neighbours for the front-end, at unrelated addresses here; behind the third there is nothing. */
+static void
+use_pieces(void)
+{
+	static struct vhu_region pieces[3];
+	struct vhu_region *list[3], *orphans[1];
+	struct vhu_verdict verdict;
+
+	for (unsigned int i = 0; i < 3; i++) {
+		pieces[i] = (struct vhu_region){ .guest_address = 8 * i * PAGE, .size = 2 * PAGE,
+			.user_address = USER + 2 * i * PAGE, .references = 1, .fd = -1,
+			.host = (uint8_t *)(uintptr_t)(HOST + (2 - i) * 16 * PAGE) };
+		list[i] = &pieces[i];
+	}
+	(void)vhu_map_drop(map, orphans);
+	map = vhu_map_of(list, 3, &verdict);
+	assert_non_null(map);
+}
+
+static void
+translation_over_several_regions_has_an_entry_for_each(void **state)
+{
+	uint64_t size = 3 * PAGE;
+
+	(void)state;
+	use_pieces();
+	assert_false(enter(7 * PAGE, 4 * PAGE, PAGE, 3));
+	assert_int_equal(vhu_iotlb_count(iotlb), 3);
+	assert_int_equal(look_up(7 * PAGE + 1, &size, VHU_READ), 33 * PAGE + 1);
+	assert_int_equal(size, PAGE - 1);
+	size = 3 * PAGE;
+	assert_int_equal(look_up(8 * PAGE, &size, VHU_READ), 16 * PAGE);
+	assert_int_equal(size, 2 * PAGE);
+	size = 3 * PAGE;
+	assert_int_equal(look_up(10 * PAGE, &size, VHU_READ), 0);
+	assert_int_equal(size, PAGE);
+	/* It is one translation: known as a whole, changed as a whole. */
+	assert_false(enter(7 * PAGE, 4 * PAGE, PAGE, 3));
+	assert_true(enter(7 * PAGE, 4 * PAGE, 2 * PAGE, 3));
+	assert_int_equal(vhu_iotlb_count(iotlb), 2);
+	assert_true(take_out(7 * PAGE, 4 * PAGE));
+	assert_int_equal(vhu_iotlb_count(iotlb), 0);
+}
+
+static void
+translation_beyond_memory_is_refused_with_the_first_byte_that_lacks(void **state)
+{
+	struct vhu_iotlb_entry *removed = NULL;
+	struct vhu_verdict verdict;
+
+	(void)state;
+	use_pieces();
+	enter(5 * PAGE, PAGE, 0, 3);
+	verdict = vhu_iotlb_update(iotlb, map, &(struct vhu_translation){ 4 * PAGE, 6 * PAGE + 1,
+		USER, 3 }, &removed);
+	assert_int_equal(verdict.severity, VHU_REFUSE_FAULT);
+	assert_non_null(strstr(verdict.text, "no guest memory at user address 0x7f0000006000"));
+	/* The old entries stand. */
+	assert_null(removed);
+	assert_int_equal(vhu_iotlb_count(iotlb), 1);
+	assert_int_equal(look(5 * PAGE), 32 * PAGE);
+	/* User addresses end where numbers do. */
+	verdict = vhu_iotlb_update(iotlb, map, &(struct vhu_translation){ 0, UINT64_MAX, USER, 3 },
+		&removed);
+	assert_int_equal(verdict.severity, VHU_REFUSE_FAULT);
 }
 
 /* The model: one cell per page of a small address space. */
@@ -352,8 +419,8 @@ readers_see_old_or_new_entries_only(void **state)
 		if (random() % 4 == 0)
 			vhu_iotlb_invalidate(iotlb, page * PAGE, 3 * PAGE, &removed);
 		else
-			(void)vhu_iotlb_update(iotlb, map, page * PAGE, PAGE,
-				USER + (page + shift) * PAGE, 3, &removed);
+			(void)vhu_iotlb_update(iotlb, map, &(struct vhu_translation){ page * PAGE,
+				PAGE, USER + (page + shift) * PAGE, 3 }, &removed);
 	}
 	atomic_store(&stop, true);
 	for (i = 0; i < READERS; i++) {
@@ -375,6 +442,8 @@ main(void)
 		IOTLB_TEST(the_same_again_changes_nothing),
 		IOTLB_TEST(entry_may_end_with_the_address_space),
 		IOTLB_TEST(entries_follow_their_memory),
+		IOTLB_TEST(translation_over_several_regions_has_an_entry_for_each),
+		IOTLB_TEST(translation_beyond_memory_is_refused_with_the_first_byte_that_lacks),
 		IOTLB_TEST(random_changes_agree_with_a_plain_list),
 		IOTLB_TEST(full_cache_is_emptied_and_everything_stays_fast),
 		IOTLB_TEST(readers_see_old_or_new_entries_only),

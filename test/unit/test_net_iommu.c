@@ -51,8 +51,9 @@ tell_page(struct rig *rig, uint64_t guest_address, enum vhu_access access)
 	struct vhu_iotlb_entry *removed = NULL;
 	uint64_t page = guest_address & ~UINT64_C(0xfff);
 
-	assert_int_equal(vhu_iotlb_update(rig->snapshot.space.iotlb, rig->map, IOVA + page, PAGE,
-		USER + (page - RIG_BASE), access, &removed).severity, VHU_ACCEPT);
+	assert_int_equal(vhu_iotlb_update(rig->snapshot.space.iotlb, rig->map,
+		&(struct vhu_translation){ IOVA + page, PAGE, USER + (page - RIG_BASE), access },
+		&removed).severity, VHU_ACCEPT);
 	vhu_iotlb_release(removed);
 }
 

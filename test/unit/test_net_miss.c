@@ -210,8 +210,8 @@ tell(struct state *s, unsigned int page)
 	uint64_t address = page_of(page);
 
 	assert_int_equal(vhu_iotlb_update(s->rig->snapshot.space.iotlb, s->rig->map,
-		IOVA + address, PAGE, USER + (address - RIG_BASE), VHU_READ | VHU_WRITE,
-		&removed).severity, VHU_ACCEPT);
+		&(struct vhu_translation){ IOVA + address, PAGE, USER + (address - RIG_BASE),
+			VHU_READ | VHU_WRITE }, &removed).severity, VHU_ACCEPT);
 	vhu_iotlb_release(removed);
 	s->known[page] = true;
 }
