@@ -10,6 +10,7 @@
 #include "ctrl/connection.h"
 #include "ctrl/control_queue.h"
 #include "ctrl/events.h"
+#include "ctrl/statistics.h"
 #include "mem/dirty.h"
 #include "obs/log.h"
 #include "ring/chain.h"
@@ -19,9 +20,10 @@
 /* Class and command. */
 #define COMMAND_HEADER 2
 
-/* Both are for one command at a time, under the control lock. */
+/* All are for one command at a time, under the control lock. */
 static struct iovec segments[VHU_SEGMENTS_MAX];
 static uint8_t bytes[VHU_COMMAND_MAX];
+static struct vhu_statistics_answer answer;
 
 uint16_t
 vhu_control_queue_ring(const struct vhu_port *port)
@@ -131,6 +133,29 @@ apply_offloads(struct vhu_port *port, uint64_t before)
 	}
 }
 
+static void
+read_ring(const void *owner, uint16_t ring, struct vhu_queue_stats *stats)
+{
+	vhu_port_ring_counted(owner, ring, stats);
+}
+
+static uint8_t
+run_statistics(const struct vhu_port *port, size_t size)
+{
+	const struct vhu_statistics_source source = {
+		.control = vhu_control_queue_ring(port),
+		.commands = port->control_commands,
+		.obeyed = port->control_obeyed,
+		.read = read_ring,
+		.owner = port,
+	};
+
+	if (!(port->wishes.features & VHU_BIT(VHU_NET_F_DEVICE_STATS)))
+		return VIRTIO_NET_ERR;
+	return vhu_statistics_run(&source, bytes[1], bytes + COMMAND_HEADER,
+		size - COMMAND_HEADER, &answer);
+}
+
 /* Run the command of a chain. @return its status. */
 static uint8_t
 run(struct vhu_port *port, const struct vhu_chain *chain)
@@ -138,9 +163,13 @@ run(struct vhu_port *port, const struct vhu_chain *chain)
 	size_t size;
 	uint8_t status;
 
+	answer.size = 0;
+	answer.room = chain->writable_size > 1 ? chain->writable_size - 1 : 0;
 	if (chain->readable_size > sizeof(bytes))
 		return VIRTIO_NET_ERR;
 	size = copy_in(chain);
+	if (size >= COMMAND_HEADER && bytes[0] == VHU_NET_CTRL_STATS)
+		return run_statistics(port, size);
 	status = vhu_command_run(&port->wishes, bytes, size);
 	if (status != VIRTIO_NET_OK) {
 		vhu_log(VHU_LOG_DEBUG, port->name, vhu_control_queue_ring(port),
@@ -152,22 +181,30 @@ run(struct vhu_port *port, const struct vhu_chain *chain)
 	return status;
 }
 
-/* @return bytes written: 1, or 0 if the driver left no room for the status. */
+/* The status, then what was asked for. @return bytes written, 0 if there is no room at all. */
 static uint32_t
-write_status(const struct vhu_snapshot *snapshot, const struct vhu_chain *chain, uint8_t status)
+write_answer(const struct vhu_snapshot *snapshot, const struct vhu_chain *chain, uint8_t status)
 {
+	size_t size = chain->writable == 0 ? 0 : 1 + answer.size, done = 0;
+	const struct iovec *to = segments + chain->readable;
 	struct vhu_dirty_cache cache;
-	uint8_t *to = segments[chain->readable].iov_base;
 
-	if (chain->writable == 0)
-		return 0;
-	*to = status;
-	if (snapshot->dirty != NULL) {
-		vhu_dirty_begin(&cache);
-		vhu_dirty_note_host(snapshot->dirty, &cache, snapshot->space.map, to, 1);
-		vhu_dirty_flush(snapshot->dirty, &cache);
+	vhu_dirty_begin(&cache);
+	for (; done < size; to++) {
+		size_t from = done == 0, part = RTE_MIN(to->iov_len, size - done);
+
+		if (from != 0)
+			*(uint8_t *)to->iov_base = status;
+		memcpy((uint8_t *)to->iov_base + from, answer.bytes + done + from - 1,
+			part - from);
+		if (snapshot->dirty != NULL)
+			vhu_dirty_note_host(snapshot->dirty, &cache, snapshot->space.map,
+				to->iov_base, part);
+		done += part;
 	}
-	return 1;
+	if (snapshot->dirty != NULL)
+		vhu_dirty_flush(snapshot->dirty, &cache);
+	return (uint32_t)size;
 }
 
 /*
@@ -203,11 +240,15 @@ serve_one(struct vhu_port *port, struct vhu_ring *ring, const struct vhu_snapsho
 	struct vhu_walk walk = vhu_walk_begin(ring);
 	struct vhu_chain chain;
 	uint32_t written;
+	uint8_t status;
 
 	if (vhu_chain_look(ring, snapshot, &walk, segments, RTE_DIM(segments), &chain) !=
 			VHU_FOUND_CHAIN)
 		return false;
-	written = write_status(snapshot, &chain, run(port, &chain));
+	status = run(port, &chain);
+	port->control_commands++;
+	port->control_obeyed += status == VIRTIO_NET_OK;
+	written = write_answer(snapshot, &chain, status);
 	vhu_walk_take(ring, &walk);
 	vhu_used_write(ring, snapshot, &chain, &written, 1);
 	return true;

@@ -105,6 +105,12 @@ read_counters(const struct vhu_ring *ring, struct vhu_queue_stats *stats)
 }
 
 void
+vhu_port_ring_counted(const struct vhu_port *port, uint16_t ring, struct vhu_queue_stats *stats)
+{
+	read_counters(port->rings[ring], stats);
+}
+
+void
 vhu_port_ring_stats(struct vhu_port *port, uint16_t ring, struct vhu_queue_stats *stats)
 {
 	const struct vhu_queue_stats *before = &port->counted[ring];

@@ -26,7 +26,7 @@
 /* Commands that only a control queue served here may promise. */
 #define CONTROL_QUEUE_FEATURES \
 	(VHU_BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | VHU_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | \
-	VHU_BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | HASH_FEATURES)
+	VHU_BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | VHU_BIT(VHU_NET_F_DEVICE_STATS) | HASH_FEATURES)
 /*
  * The driver announces the guest itself when the status word asks for it, which is up to the
  * front-end: it knows when a migration has ended.

@@ -83,6 +83,8 @@ struct vhu_port {
 	struct vhu_watch control_kick;
 	uint16_t control_kick_ring;
 	int32_t control_told;            /**< last command obeyed and not told yet, or -1 */
+	uint64_t control_commands;       /**< since creation */
+	uint64_t control_obeyed;         /**< of those */
 
 	bool announcing;                 /**< announcements wait, or the snapshot looks for them */
 	uint64_t announcements;          /**< taken so far */
@@ -110,6 +112,9 @@ struct vhu_port *vhu_port_find(struct vhu_control *control, const char *name);
 void vhu_port_free(struct vhu_port *port);
 /** Fill in @p info; lock held. */
 void vhu_port_describe(struct vhu_port *port, struct vhu_port_info *info);
+/** Counters of a ring since creation: what the application resets goes on here. Lock held. */
+void vhu_port_ring_counted(const struct vhu_port *port, uint16_t ring,
+	struct vhu_queue_stats *stats);
 /** Counters of a ring since the last reset; lock held. */
 void vhu_port_ring_stats(struct vhu_port *port, uint16_t ring, struct vhu_queue_stats *stats);
 

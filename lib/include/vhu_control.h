@@ -16,6 +16,9 @@
  * guest would throw away. Which receive queue of the guest a frame goes to is likewise the choice
  * of whoever transmits; vhu_port_steer() makes the one the driver asked for (RSS).
  *
+ * The driver can read the device's counters there as well (DEVICE_STATS): frames, bytes, calls and
+ * drops of each ring, and the commands themselves.
+ *
  * A driver that begins anew finds a card after reset: everything passes, one pair. So does the
  * driver of a new connection. What it asked for moves to another host with the state of the device
  * (DEVICE_STATE), from a port with a control queue to another.

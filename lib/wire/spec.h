@@ -44,6 +44,7 @@
 #define VHU_F_IN_ORDER          35
 #define VHU_F_NOTIFICATION_DATA 38
 #define VHU_F_RING_RESET        40
+#define VHU_NET_F_DEVICE_STATS  50
 #define VHU_NET_F_HASH_REPORT   57
 #define VHU_NET_F_RSS           60
 #ifndef VIRTIO_NET_F_GUEST_USO4
@@ -54,6 +55,10 @@
 #ifndef VIRTIO_NET_CTRL_MQ_HASH_CONFIG
 #define VIRTIO_NET_CTRL_MQ_HASH_CONFIG 2
 #endif
+/** Class of commands about device statistics, and the commands. */
+#define VHU_NET_CTRL_STATS       8
+#define VHU_NET_CTRL_STATS_QUERY 0
+#define VHU_NET_CTRL_STATS_GET   1
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
