@@ -20,31 +20,42 @@ static const char usage[] =
 	"         vhu-perf --full --row 'loop-split-*-64-*' --rounds 51\n"
 	"\n"
 	"  --quick             something of everything, about two minutes (default)\n"
-	"  --full              every row of the guide, hours\n"
+	"  --full              every row, 95 minutes; with --slice-ms 10 a quarter of an hour\n"
 	"  --row PATTERN       only rows whose name fits, such as loop-split-mergeable-64-b32;\n"
 	"                      searched for in all rows unless --quick is given\n"
+	"  --only AXIS,...     only rows of these axes: path size direction burst starved empty\n"
+	"                      idle regions offloads indirect logging iommu statistics touch\n"
+	"  --paths PATH,...    only these paths, such as split-mergeable,packed-in-order\n"
 	"  --list              name the rows\n"
 	"  --backends A,B,...  of vhu net_vhu rte_vhost net_vhost floor (all)\n"
 	"  --rounds N          slices of each back-end in a row, 3 to 1001 (31)\n"
-	"  --slice-ms N        length of a slice, 1 to 1000 (quick 20, full 100)\n"
+	"  --slice-ms N        length of a slice, 1 to 1000 (quick 15, full 100)\n"
 	"  --cores A,B         cores of the driver and of the back-end (first two allowed)\n"
 	"  --seed N            for the order of slices (from the clock)\n"
 	"  --no-huge           memory of small pages; figures are then not comparable\n"
 	"  --plugin FILE       librte_net_vhu.so (found beside the program)\n"
 	"  --json FILE, --csv FILE   write results there as well; - is standard output\n"
+	"  --resume            rows that the JSON file has are not measured again, new ones added\n"
+	"  --limit SECONDS     begin no row after that; with --resume a long run goes in pieces\n"
 	"  -h, --help          this text\n"
 	"\n"
 	"Needs two cores and hugepages of 2 MiB: 384 of them, 1024 for rows with 509 regions:\n"
 	"  sysctl vm.nr_hugepages=1024\n"
-	"Exit status: 0 all rows were measured, 1 bytes were lost or it could not run, 2 wrong usage.\n";
+	"Exit status: 0 all rows were measured, 1 bytes were lost or it could not run, 2 wrong usage,\n"
+	"3 rows are left (--limit).\n";
 
 enum { OPT_QUICK = 256, OPT_FULL, OPT_ROW, OPT_LIST, OPT_BACKENDS, OPT_ROUNDS, OPT_SLICE, OPT_CORES,
-	OPT_SEED, OPT_NO_HUGE, OPT_PLUGIN, OPT_JSON, OPT_CSV };
+	OPT_SEED, OPT_NO_HUGE, OPT_PLUGIN, OPT_JSON, OPT_CSV, OPT_ONLY, OPT_PATHS, OPT_RESUME,
+	OPT_LIMIT };
 
 static const struct option names[] = {
 	{ "quick", no_argument, NULL, OPT_QUICK },
 	{ "full", no_argument, NULL, OPT_FULL },
 	{ "row", required_argument, NULL, OPT_ROW },
+	{ "only", required_argument, NULL, OPT_ONLY },
+	{ "paths", required_argument, NULL, OPT_PATHS },
+	{ "resume", no_argument, NULL, OPT_RESUME },
+	{ "limit", required_argument, NULL, OPT_LIMIT },
 	{ "list", no_argument, NULL, OPT_LIST },
 	{ "backends", required_argument, NULL, OPT_BACKENDS },
 	{ "rounds", required_argument, NULL, OPT_ROUNDS },
@@ -97,6 +108,22 @@ choose_backends(const char *text, struct perf_options *options)
 	return true;
 }
 
+/* Whether each word of a list is one that rows have. */
+static bool
+known_words(const char *option, const char *text, bool (*known)(const char *word))
+{
+	char copy[512], *rest = copy, *word;
+
+	snprintf(copy, sizeof(copy), "%s", text);
+	while ((word = strsep(&rest, ",")) != NULL)
+		if (!known(word)) {
+			fprintf(stderr, "vhu-perf: %s '%s': no row has that; try --list\n", option,
+				word);
+			return false;
+		}
+	return true;
+}
+
 static bool
 choose_cores(const char *text, struct perf_options *options)
 {
@@ -135,6 +162,12 @@ take(int option, const char *value, struct perf_options *options, bool *set)
 		*set = true;
 		return true;
 	case OPT_ROW: options->row = value; return true;
+	case OPT_ONLY: return known_words("only", value, perf_group_known) &&
+		(options->only = value);
+	case OPT_PATHS: return known_words("paths", value, perf_path_known) &&
+		(options->paths = value);
+	case OPT_RESUME: options->resume = true; return true;
+	case OPT_LIMIT: return number("limit", value, 1, 1000000, &options->limit);
 	case OPT_LIST: options->list = true; return true;
 	case OPT_BACKENDS: return choose_backends(value, options);
 	case OPT_ROUNDS: return number("rounds", value, 3, PERF_MAX_ROUNDS, &options->rounds);
@@ -176,9 +209,14 @@ perf_args(int argc, char **argv, struct perf_options *options)
 			argv[optind]);
 		return 2;
 	}
-	if ((options->row != NULL || options->list) && !set)
+	if (options->resume && (options->json == NULL || strcmp(options->json, "-") == 0)) {
+		fputs("vhu-perf: --resume wants --json with the file to go on with\n", stderr);
+		return 2;
+	}
+	if ((options->row != NULL || options->only != NULL || options->paths != NULL ||
+			options->list) && !set)
 		options->set = "full";
 	if (options->slice_ms == 0)
-		options->slice_ms = strcmp(options->set, "full") == 0 ? 100 : 20;
+		options->slice_ms = strcmp(options->set, "full") == 0 ? 100 : 15;
 	return 0;
 }

@@ -27,8 +27,26 @@ failed(struct perf_port *port, const char *what, int error)
 	return -1;
 }
 
+/*
+ * What a switch asks drivers for: frames of several mbufs, and if the guest may leave checksums
+ * and segmentation to us, flags that say so instead of finished frames.
+ */
+static void
+choose_offloads(struct rte_eth_conf *configuration, const struct rte_eth_dev_info *info,
+	bool offloads)
+{
+	uint64_t receive = RTE_ETH_RX_OFFLOAD_SCATTER, transmit = RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+
+	if (offloads) {
+		receive |= RTE_ETH_RX_OFFLOAD_TCP_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_LRO;
+		transmit |= RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_TSO;
+	}
+	configuration->rxmode.offloads = info->rx_offload_capa & receive;
+	configuration->txmode.offloads = info->tx_offload_capa & transmit;
+}
+
 static int
-open_device(struct perf_port *port, const char *arguments)
+open_device(struct perf_port *port, const char *arguments, bool offloads)
 {
 	struct rte_eth_conf configuration = { 0 };
 	struct rte_eth_dev_info info;
@@ -43,9 +61,7 @@ open_device(struct perf_port *port, const char *arguments)
 		return failed(port, "cannot be created", error);
 	port->number = number;
 	rte_eth_dev_info_get(number, &info);
-	/* Frames of more than one mbuf are allowed in both directions. */
-	configuration.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER;
-	configuration.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+	choose_offloads(&configuration, &info, offloads);
 	error = rte_eth_dev_configure(number, 1, 1, &configuration);
 	if (error == 0)
 		error = rte_eth_rx_queue_setup(number, 0, PERF_RING, SOCKET_ID_ANY, NULL,
@@ -65,7 +81,7 @@ open_port(struct perf_port *port, const char *path, const struct perf_row *row)
 	/* Both offer the guest checksum and segmentation offload, or neither does. */
 	snprintf(arguments, sizeof(arguments), "iface=%s,queues=1,tso=%d,iommu-support=%d", path,
 		row->offloads, row->iommu);
-	return open_device(port, arguments);
+	return open_device(port, arguments, row->offloads);
 }
 
 static void

@@ -2,7 +2,6 @@
  * Copyright (c) 2026 The vhu founders
  */
 
-#include <fnmatch.h>
 #include <libgen.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <rte_cycles.h>
 #include <rte_eal.h>
 #include <rte_launch.h>
 #include <rte_lcore.h>
@@ -93,7 +93,10 @@ raise_descriptor_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* @return whether at least one back-end ran and none lost a byte. */
+/* Whether it ended well, and what the program says about it. */
+enum end { DONE = 0, FAILED = 1, ROWS_LEFT = 3 };
+
+/* @return whether none lost a byte and the figures were written. */
 static bool
 measure_row(const struct perf_options *options, struct rte_mempool *mempool,
 	const struct perf_row *row)
@@ -117,34 +120,55 @@ measure_row(const struct perf_options *options, struct rte_mempool *mempool,
 		if (outcomes[i].missing != NULL &&
 				strcmp(outcomes[i].missing, "not every byte arrived") == 0)
 			whole = false;
-	perf_report_row(row, outcomes);
-	return whole;
+	return perf_report_row(row, outcomes) == 0 && whole;
 }
 
-static int
+/* Measure what is chosen and not there yet, as long as there is time. */
+static enum end
+measure_rows(const struct perf_options *options, struct rte_mempool *mempool)
+{
+	uint64_t end = rte_rdtsc() + options->limit * rte_get_tsc_hz();
+	const struct perf_row *rows;
+	unsigned int count = perf_rows(options->set, &rows), chosen = 0, left = 0;
+	bool whole = true;
+
+	for (unsigned int i = 0; i < count; i++) {
+		if (!perf_row_chosen(&rows[i], options))
+			continue;
+		chosen++;
+		if (perf_report_has(&rows[i]))
+			continue;
+		if (stopped || (options->limit > 0 && rte_rdtsc() > end))
+			left++;
+		else
+			whole = measure_row(options, mempool, &rows[i]) && whole;
+	}
+	if (chosen == 0)
+		fprintf(stderr, "vhu-perf: no row fits '%s'; try --list\n",
+			options->row ? options->row : "");
+	if (left > 0)
+		fprintf(stderr, "vhu-perf: %u of %u rows are left\n", left, chosen);
+	if (!whole || chosen == 0)
+		return FAILED;
+	return left > 0 ? ROWS_LEFT : DONE;
+}
+
+static enum end
 measure(const struct perf_options *options)
 {
 	struct rte_mempool *mempool = rte_pktmbuf_pool_create("perf", MBUFS, MBUF_CACHE, 0,
 		RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
-	const struct perf_row *rows;
-	unsigned int count = perf_rows(options->set, &rows), done = 0;
-	bool whole = true;
+	enum end end;
 
 	if (mempool == NULL) {
 		fprintf(stderr, "vhu-perf: no memory for %u mbufs\n", MBUFS);
-		return -1;
+		return FAILED;
 	}
-	perf_report_begin(options);
-	for (unsigned int i = 0; i < count && !stopped; i++) {
-		if (options->row != NULL && fnmatch(options->row, rows[i].name, 0) != 0)
-			continue;
-		whole = measure_row(options, mempool, &rows[i]) && whole;
-		done++;
-	}
-	if (done == 0)
-		fprintf(stderr, "vhu-perf: no row fits '%s'; try --list\n",
-			options->row ? options->row : "");
-	return perf_report_end() == 0 && whole && done > 0 ? 0 : -1;
+	if (perf_report_begin(options) != 0)
+		return FAILED;
+	end = measure_rows(options, mempool);
+	perf_report_end();
+	return end;
 }
 
 static void
@@ -154,22 +178,23 @@ list_rows(const struct perf_options *options)
 	unsigned int count = perf_rows(options->set, &rows);
 
 	for (unsigned int i = 0; i < count; i++)
-		printf("%-12s %s\n", rows[i].group, rows[i].name);
+		if (perf_row_chosen(&rows[i], options))
+			printf("%-12s %s\n", rows[i].group, rows[i].name);
 }
 
 static int
 run(struct perf_options *options)
 {
-	int status;
+	enum end status;
 
 	if (start_eal(options) != 0)
-		return 1;
+		return FAILED;
 	rte_eal_remote_launch(perf_worker, NULL, 1);
 	status = measure(options);
 	perf_worker_end();
 	rte_eal_mp_wait_lcore();
 	rte_eal_cleanup();
-	return status == 0 ? 0 : 1;
+	return (int)status;
 }
 
 int

@@ -38,6 +38,16 @@ enum perf_work {
 	PERF_EMPTY,    /* receive calls that find nothing */
 };
 
+/* What the header of each frame asks the other side for. */
+enum perf_request {
+	PERF_ASK_NOTHING,
+	PERF_ASK_CHECKSUM,     /* a TCP checksum, as for every small segment of a Linux guest */
+	PERF_ASK_SEGMENTS,     /* segmentation as well: frames longer than the link can carry */
+};
+
+/* Where the checksum of such frames is: Ethernet, IPv4, 16 bytes into TCP. */
+#define PERF_CHECKSUM_AT 50
+
 /* What is measured. Zero is the plain case of each. */
 struct perf_row {
 	char name[96];
@@ -51,12 +61,13 @@ struct perf_row {
 	uint16_t window;        /* frames that the driver keeps ready at most (starved); 0: ring */
 	uint16_t idle;          /* idle ports polled beside the busy one */
 	uint16_t regions;       /* of memory; buffers lie in the first 4 at most */
-	bool offloads;          /* checksum and segmentation negotiated, headers ask for nothing */
+	bool offloads;          /* checksum and segmentation negotiated */
+	enum perf_request request;
 	bool indirect;
 	bool logging;
 	bool iommu;
 	bool touch;             /* the driver writes and reads payload */
-	bool statistics;        /* those that rte_vhost keeps if asked to */
+	bool statistics;        /* those that rte_vhost keeps if asked to, sizes included */
 };
 
 struct perf_port;
@@ -133,6 +144,7 @@ struct perf_outcome {
 	double burst, busy;
 	uint64_t dropped;
 	uint64_t interrupted;   /* cycles */
+	uint64_t features;      /* that the front-end has negotiated; 0: there is none (floor) */
 	bool checked;           /* every byte was seen at the other end */
 };
 
@@ -144,6 +156,10 @@ struct perf_options {
 	uint64_t seed;
 	bool chosen[8];         /* back-ends */
 	const char *row;        /* pattern, or NULL */
+	const char *only;       /* names of groups, or NULL; comma-separated */
+	const char *paths;      /* names of paths, or NULL */
+	bool resume;            /* rows that the JSON file has are not measured again */
+	unsigned int limit;     /* seconds after which no row is begun; 0: none */
 	const char *set;        /* "quick" or "full" */
 	const char *json, *csv;
 	const char *plugin;     /* librte_net_vhu.so */
@@ -159,6 +175,10 @@ extern char perf_error[160];
 
 /* rows.c: all rows of a set; the number is returned. */
 unsigned int perf_rows(const char *set, const struct perf_row **rows);
+/* Whether a row is among those that the options choose. */
+bool perf_row_chosen(const struct perf_row *row, const struct perf_options *options);
+bool perf_group_known(const char *name);
+bool perf_path_known(const char *name);
 uint16_t perf_length(const struct perf_row *row, uint64_t number);
 uint16_t perf_longest(const struct perf_row *row);
 
@@ -188,10 +208,21 @@ void perf_bench_close(struct perf_bench *bench);
 void perf_measure(struct perf_bench *bench, struct perf_outcome *outcomes);
 struct perf_interval perf_median(double *values, unsigned int count);
 
-/* report.c */
-void perf_report_begin(const struct perf_options *options);
-void perf_report_row(const struct perf_row *row, const struct perf_outcome *outcomes);
-int perf_report_end(void);
+/* request.c: rows whose headers ask for something. */
+void perf_request_header(const struct perf_row *row, uint8_t header[FRONT_HEADER]);
+/* The Ethernet, IPv4 and TCP headers that the request is about, into the frame's first bytes. */
+void perf_request_frame(const struct perf_row *row, uint8_t *frame);
+/* The same request on an mbuf, as a switch between two guests passes it on. */
+void perf_request_mbuf(const struct perf_row *row, struct rte_mbuf *packet);
+
+/*
+ * report.c. Begin and row return 0, or -1 after a line on standard error. perf_report_has() says
+ * whether the file that is resumed has the row.
+ */
+int perf_report_begin(const struct perf_options *options);
+bool perf_report_has(const struct perf_row *row);
+int perf_report_row(const struct perf_row *row, const struct perf_outcome *outcomes);
+void perf_report_end(void);
 
 /* args.c: 0, 1 (help was printed) or 2 (wrong usage). */
 int perf_args(int argc, char **argv, struct perf_options *options);

@@ -6,18 +6,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <jansson.h>
 
 #include <rte_cycles.h>
+#include <rte_vect.h>
 #include <rte_version.h>
 
 #include <vhu.h>
 
+#include "commit.h"
 #include "perf.h"
 
 static const struct perf_options *options;
-static json_t *rows;
+/*
+ * All that is written as JSON: "runs", the conditions of each call of this program, and "rows",
+ * each with the number of its run.
+ */
+static json_t *whole;
 static FILE *csv;
 /* The table goes to standard error if something else has standard output. */
 static FILE *table;
@@ -63,7 +70,10 @@ conditions(void)
 
 	json_object_set_new(object, "vhu", json_string(vhu_version()));
 	json_object_set_new(object, "dpdk", json_string(rte_version()));
+	json_object_set_new(object, "commit", json_string(PERF_COMMIT));
 	json_object_set_new(object, "build", json_string(PERF_BUILD));
+	json_object_set_new(object, "dpdk_build", json_string(PERF_DPDK_BUILD));
+	json_object_set_new(object, "simd_bits", json_integer(rte_vect_get_max_simd_bitwidth()));
 	json_object_set_new(object, "cpu", json_string(proc_value("/proc/cpuinfo", "model name")));
 	json_object_set_new(object, "tsc_hz", json_integer((json_int_t)rte_get_tsc_hz()));
 	json_object_set_new(object, "frequency", frequency_notes());
@@ -84,24 +94,72 @@ is_standard_output(const char *path)
 	return path != NULL && strcmp(path, "-") == 0;
 }
 
-void
+/* What is in the file that is to go on, or an empty whole. @return NULL after a line of error. */
+static json_t *
+load(void)
+{
+	json_error_t error;
+	json_t *found;
+
+	if (!options->resume || access(options->json, F_OK) != 0)
+		return json_pack("{s:[],s:[]}", "runs", "rows");
+	found = json_load_file(options->json, 0, &error);
+	if (json_is_array(json_object_get(found, "runs")) &&
+			json_is_array(json_object_get(found, "rows")))
+		return found;
+	fprintf(stderr, "vhu-perf: '%s' is no result to go on with: %s\n", options->json,
+		found == NULL ? error.text : "it has no runs and rows");
+	json_decref(found);
+	return NULL;
+}
+
+static int
+open_csv(void)
+{
+	bool more = options->csv != NULL && options->resume && access(options->csv, F_OK) == 0;
+
+	if (options->csv == NULL)
+		return 0;
+	csv = is_standard_output(options->csv) ? stdout : fopen(options->csv, more ? "a" : "w");
+	if (csv == NULL) {
+		fprintf(stderr, "vhu-perf: cannot write '%s'\n", options->csv);
+		return -1;
+	}
+	if (!more)
+		fprintf(csv, "row,backend,missing,slices,cycles,cycles_low,cycles_high,mpps,"
+			"mpps_low,mpps_high,to_peer,to_peer_low,to_peer_high,to_floor,"
+			"to_floor_low,to_floor_high,burst,busy,dropped,features\n");
+	return 0;
+}
+
+int
 perf_report_begin(const struct perf_options *wanted)
 {
 	options = wanted;
-	rows = json_array();
 	table = is_standard_output(options->json) || is_standard_output(options->csv) ? stderr :
 		stdout;
-	if (options->csv != NULL)
-		csv = is_standard_output(options->csv) ? stdout : fopen(options->csv, "w");
-	if (csv != NULL)
-		fprintf(csv, "row,backend,missing,slices,cycles,cycles_low,cycles_high,mpps,"
-			"mpps_low,mpps_high,to_peer,to_peer_low,to_peer_high,to_floor,"
-			"to_floor_low,to_floor_high,burst,busy,dropped\n");
+	whole = load();
+	if (whole == NULL || open_csv() != 0)
+		return -1;
+	json_array_append_new(json_object_get(whole, "runs"), conditions());
 	fprintf(table, "vhu-perf: cycles per packet with a 95 %% interval; 'peer' is how many "
 		"times the cycles rte_vhost\n(for drivers net_vhost) takes, 'floor' how far it is from the "
 		"bare hand-over; %u slices of %u ms each\n\n%-44s %-9s %8s %17s %7s %22s %7s %6s "
 		"%5s\n", options->rounds, options->slice_ms, "row", "back-end", "cycles", "",
 		"Mpps", "peer", "floor", "burst", "busy");
+	return 0;
+}
+
+bool
+perf_report_has(const struct perf_row *row)
+{
+	const json_t *each;
+	size_t i;
+
+	json_array_foreach(json_object_get(whole, "rows"), i, each)
+		if (strcmp(json_string_value(json_object_get(each, "name")) ?: "", row->name) == 0)
+			return true;
+	return false;
 }
 
 static void
@@ -124,6 +182,8 @@ outcome_json(const struct perf_outcome *outcome)
 		return object;
 	}
 	json_object_set_new(object, "slices", json_integer(outcome->count));
+	json_object_set_new(object, "features", json_sprintf("0x%llx",
+		(unsigned long long)outcome->features));
 	json_object_set_new(object, "checked", json_boolean(outcome->checked));
 	interval_json(object, "cycles", &outcome->cycles);
 	interval_json(object, "mpps", &outcome->mpps);
@@ -147,8 +207,8 @@ csv_row(const struct perf_row *row, const char *name, const struct perf_outcome 
 		outcome->count);
 	for (unsigned int i = 0; i < RTE_DIM(each); i++)
 		fprintf(csv, ",%.4g,%.4g,%.4g", each[i]->median, each[i]->low, each[i]->high);
-	fprintf(csv, ",%.2f,%.3f,%llu\n", outcome->burst, outcome->busy,
-		(unsigned long long)outcome->dropped);
+	fprintf(csv, ",%.2f,%.3f,%llu,0x%llx\n", outcome->burst, outcome->busy,
+		(unsigned long long)outcome->dropped, (unsigned long long)outcome->features);
 }
 
 static void
@@ -171,16 +231,34 @@ static json_t *
 row_json(const struct perf_row *row)
 {
 	static const char *const works[] = { "receive", "transmit", "loop", "empty" };
+	static const char *const requests[] = { "nothing", "checksum", "segments" };
 
-	return json_pack("{s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:i,s:b,s:b,s:b,s:b,s:b,s:b}", "name",
-		row->name, "group", row->group, "work", works[row->work], "path", row->path, "size",
-		row->size, "burst", row->burst, "window", row->window, "idle", row->idle, "regions",
-		row->regions, "offloads", row->offloads, "indirect", row->indirect, "logging",
-		row->logging, "iommu", row->iommu, "touch", row->touch, "statistics",
-		row->statistics);
+	return json_pack("{s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:i,s:b,s:s,s:b,s:b,s:b,s:b,s:b,s:i}",
+		"name", row->name, "group", row->group, "work", works[row->work], "path", row->path,
+		"size", row->size, "burst", row->burst, "window", row->window, "idle", row->idle,
+		"regions", row->regions, "offloads", row->offloads, "request",
+		requests[row->request], "indirect", row->indirect, "logging", row->logging, "iommu",
+		row->iommu, "touch", row->touch, "statistics", row->statistics, "run",
+		(int)json_array_size(json_object_get(whole, "runs")) - 1);
 }
 
-void
+/* Everything so far, so that nothing is lost if the next row is interrupted. */
+static int
+save(void)
+{
+	char unfinished[512];
+
+	if (options->json == NULL || is_standard_output(options->json))
+		return 0;
+	snprintf(unfinished, sizeof(unfinished), "%s.new", options->json);
+	if (json_dump_file(whole, unfinished, JSON_INDENT(1)) == 0 &&
+			rename(unfinished, options->json) == 0)
+		return 0;
+	fprintf(stderr, "vhu-perf: cannot write '%s'\n", options->json);
+	return -1;
+}
+
+int
 perf_report_row(const struct perf_row *row, const struct perf_outcome *outcomes)
 {
 	json_t *object = row_json(row), *results = json_object();
@@ -197,25 +275,16 @@ perf_report_row(const struct perf_row *row, const struct perf_outcome *outcomes)
 	}
 	fflush(table);
 	json_object_set_new(object, "results", results);
-	json_array_append_new(rows, object);
+	json_array_append_new(json_object_get(whole, "rows"), object);
+	return save();
 }
 
-int
+void
 perf_report_end(void)
 {
-	json_t *whole = json_object();
-	int status = 0;
-
-	json_object_set_new(whole, "conditions", conditions());
-	json_object_set_new(whole, "rows", rows);
 	if (is_standard_output(options->json))
-		status = json_dumpf(whole, stdout, JSON_INDENT(1));
-	else if (options->json != NULL)
-		status = json_dump_file(whole, options->json, JSON_INDENT(1));
-	if (status != 0)
-		fprintf(stderr, "vhu-perf: cannot write '%s'\n", options->json);
+		json_dumpf(whole, stdout, JSON_INDENT(1));
 	json_decref(whole);
 	if (csv != NULL && csv != stdout)
 		fclose(csv);
-	return status;
 }

@@ -4,6 +4,7 @@
 
 /* Which rows there are. */
 
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,9 @@ static const struct path {
 	{ "packed-vectorised", PACKED | IN_ORDER, true },
 };
 
+/* The axes. A row belongs to the one that it was made for first. */
+static const char *const groups[] = { "path", "size", "direction", "burst", "starved", "empty",
+	"idle", "regions", "offloads", "indirect", "logging", "iommu", "statistics", "touch" };
 static const char *const works[] = { "receive", "transmit", "loop", "empty" };
 static const uint16_t sizes[] = { 64, 256, 512, 1024, 1518, 9000, 0 };
 static const uint16_t bursts[] = { 1, 4, 32, 256 };
@@ -119,15 +123,18 @@ add_bursts(const struct path *path)
 	}
 }
 
+/* The driver keeps few buffers ready, so the back-end never finds a full burst. */
 static void
 add_starved(const struct path *path)
 {
 	struct perf_row row = plain("starved", PERF_LOOP, path, 64);
 
+	/* Vector code refills in batches of 64: it cannot be starved to fewer. */
+	if (path->fixed)
+		return;
 	row.window = 8;
-	add(row, "-starved");
-	row.work = PERF_RECEIVE;
-	add(row, "-starved");
+	for (row.work = PERF_RECEIVE; row.work <= PERF_LOOP; row.work++)
+		add(row, "-starved");
 }
 
 static void
@@ -138,7 +145,7 @@ add_idle(const struct path *path, bool all)
 	char extra[32];
 
 	for (unsigned int i = 0; i < (all ? RTE_DIM(idle) : 2); i++) {
-		struct perf_row row = plain("idle ports", PERF_LOOP, path, 64);
+		struct perf_row row = plain("idle", PERF_LOOP, path, 64);
 
 		row.idle = idle[i];
 		snprintf(extra, sizeof(extra), "-idle%u", idle[i]);
@@ -161,29 +168,52 @@ add_regions(const struct path *path, bool all)
 	}
 }
 
+/* Negotiated as a Linux guest does; then headers that ask for nothing, or for something. */
+static void
+add_offloads(const struct path *path, enum perf_work first, enum perf_work last, bool requests)
+{
+	struct perf_row row = plain("offloads", first, path, 64);
+
+	row.offloads = true;
+	for (row.work = first; row.work <= last; row.work++) {
+		row.size = 64;
+		row.request = PERF_ASK_NOTHING;
+		add(row, "-offloads");
+		if (!requests)
+			continue;
+		row.request = PERF_ASK_CHECKSUM;
+		add(row, "-checksum");
+		row.size = 1518;
+		add(row, "-checksum");
+		row.request = PERF_ASK_SEGMENTS;
+		row.size = 9000;
+		add(row, "-segments");
+	}
+}
+
 static void
 add_features(const struct path *path)
 {
-	struct perf_row row;
+	struct perf_row row = plain("indirect", PERF_RECEIVE, path, 64);
 
-	for (enum perf_work work = PERF_RECEIVE; work <= PERF_LOOP; work++) {
-		row = plain("features", work, path, 64);
-		row.offloads = true;
-		add(row, "-offloads");
-	}
-	row = plain("features", PERF_RECEIVE, path, 64);
 	row.indirect = true;
 	add(row, "-indirect");
-	row = plain("features", PERF_LOOP, path, 64);
+	row.work = PERF_LOOP;
+	add(row, "-indirect");
+	row = plain("logging", PERF_LOOP, path, 64);
 	row.logging = true;
 	add(row, "-logging");
-	row.logging = false;
+	row.size = 1518;
+	add(row, "-logging");
+	row = plain("iommu", PERF_LOOP, path, 64);
 	row.iommu = true;
 	add(row, "-iommu");
-	row.iommu = false;
+	row = plain("statistics", PERF_LOOP, path, 64);
 	row.statistics = true;
 	add(row, "-statistics");
-	row.statistics = false;
+	row.burst = 4;
+	add(row, "-statistics");
+	row = plain("touch", PERF_LOOP, path, 64);
 	row.touch = true;
 	add(row, "-touch");
 	row.size = 1518;
@@ -199,12 +229,13 @@ quick(void)
 	for (i = 0; i < RTE_DIM(paths); i++)
 		add(plain("path", PERF_LOOP, &paths[i], 64), "");
 	add_sizes("size", PERF_LOOP, &paths[0], 5);
-	add(plain("direction", PERF_RECEIVE, &paths[0], 64), "");
-	add(plain("direction", PERF_TRANSMIT, &paths[0], 64), "");
-	add(plain("direction", PERF_RECEIVE, &paths[5], 64), "");
-	add(plain("direction", PERF_TRANSMIT, &paths[5], 64), "");
+	for (i = 0; i < RTE_DIM(paths); i += 5) {
+		add(plain("direction", PERF_RECEIVE, &paths[i], 64), "");
+		add(plain("direction", PERF_TRANSMIT, &paths[i], 64), "");
+		add(plain("empty", PERF_EMPTY, &paths[i], 64), "");
+	}
 	add_bursts(&paths[0]);
-	add(plain("empty", PERF_EMPTY, &paths[0], 64), "");
+	add_offloads(&paths[0], PERF_RECEIVE, PERF_RECEIVE, false);
 	add_idle(&paths[0], false);
 	add_regions(&paths[0], false);
 }
@@ -221,13 +252,57 @@ full(void)
 			add_sizes("size", work, &paths[i], RTE_DIM(sizes));
 		add_bursts(&paths[i]);
 		add(plain("empty", PERF_EMPTY, &paths[i], 64), "");
+		add_starved(&paths[i]);
+		add_offloads(&paths[i], PERF_RECEIVE, PERF_RECEIVE, false);
 	}
 	for (i = 0; i < RTE_DIM(paths); i += 5) {
-		add_starved(&paths[i]);
 		add_idle(&paths[i], true);
 		add_regions(&paths[i], true);
+		add_offloads(&paths[i], PERF_RECEIVE, PERF_LOOP, true);
 		add_features(&paths[i]);
 	}
+}
+
+bool
+perf_group_known(const char *name)
+{
+	for (unsigned int i = 0; i < RTE_DIM(groups); i++)
+		if (strcmp(groups[i], name) == 0)
+			return true;
+	return false;
+}
+
+bool
+perf_path_known(const char *name)
+{
+	for (unsigned int i = 0; i < RTE_DIM(paths); i++)
+		if (strcmp(paths[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* Whether a comma-separated list has the word; a list that is not there has every word. */
+static bool
+list_has(const char *list, const char *word)
+{
+	size_t length = strlen(word);
+
+	if (list == NULL)
+		return true;
+	while (list != NULL) {
+		if (strncmp(list, word, length) == 0 && (list[length] == ',' || list[length] == 0))
+			return true;
+		list = strchr(list, ',');
+		list += list != NULL;
+	}
+	return false;
+}
+
+bool
+perf_row_chosen(const struct perf_row *row, const struct perf_options *options)
+{
+	return list_has(options->only, row->group) && list_has(options->paths, row->path) &&
+		(options->row == NULL || fnmatch(options->row, row->name, 0) == 0);
 }
 
 unsigned int

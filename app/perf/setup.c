@@ -95,6 +95,15 @@ negotiate(struct perf_bench *bench, struct perf_port *port)
 	return error;
 }
 
+/* A driver that is short of buffers: only these are ever in the ring. */
+static void
+post_some(struct front_ring *ring, uint32_t count)
+{
+	struct front_frame frames[PERF_MAX_BURST];
+
+	front_post(ring, frames, front_take(ring, frames, count));
+}
+
 /* The rings of a busy port; the buffers are those of the first back-end's rings. */
 static int
 make_rings(struct perf_bench *bench, struct perf_port *port, const struct perf_port *first)
@@ -113,9 +122,12 @@ make_rings(struct perf_bench *bench, struct perf_port *port, const struct perf_p
 	int error;
 
 	options.fixed = row->fixed && !options.packed && !row->indirect;
+	perf_request_header(row, options.header);
 	error = front_ring_create(&port->send, &bench->memory, &options);
 	if (error != 0)
 		return front_fail(&port->front, error, "too little guest memory");
+	for (uint32_t i = 0; row->request != PERF_ASK_NOTHING && i < port->send.slots; i++)
+		perf_request_frame(row, port->send.slot[i].data);
 	options.receive = true;
 	options.indirect = false;
 	options.mergeable = (row->features & VHU_BIT(VIRTIO_NET_F_MRG_RXBUF)) != 0;
@@ -125,7 +137,10 @@ make_rings(struct perf_bench *bench, struct perf_port *port, const struct perf_p
 	error = front_ring_create(&port->receive, &bench->memory, &options);
 	if (error != 0)
 		return front_fail(&port->front, error, "too little guest memory");
-	front_post_all(&port->receive);
+	if (row->work == PERF_TRANSMIT && row->window > 0)
+		post_some(&port->receive, row->window);
+	else
+		front_post_all(&port->receive);
 	return 0;
 }
 
@@ -321,6 +336,7 @@ perf_bench_open(struct perf_bench *bench, struct perf_outcome *outcomes)
 				close_ports(bench, i);
 			continue;
 		}
+		outcome->features = bench->ports[i][0].front.features;
 		opened++;
 	}
 	return opened > 0 ? 0 : -1;

@@ -64,6 +64,7 @@ struct front_ring_options {
 	/** Buffers are spread over this many regions of the memory; 0: one. */
 	unsigned int regions;
 	unsigned int first_region; /**< the first of those; the ring itself is there, too */
+	uint8_t header[FRONT_HEADER]; /**< transmit: of every frame; zeros ask for nothing */
 	/**
 	 * Use the buffers of that ring, which has as many slots and keeps them, not own ones.
 	 * For rings to several back-ends of which one works at a time: to each of them the same
@@ -161,8 +162,8 @@ uint32_t front_collect(struct front_ring *ring);
 uint32_t front_take(struct front_ring *ring, struct front_frame *frames, uint32_t count);
 
 /**
- * Make slots available to the device, in this order. Transmit: length says how many bytes, and a
- * header of zeros is written. Receive: length does not matter.
+ * Make slots available to the device, in this order. Transmit: length says how many bytes, and
+ * the header of the options is written. Receive: length does not matter.
  */
 void front_post(struct front_ring *ring, const struct front_frame *frames, uint32_t count);
 

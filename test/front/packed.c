@@ -96,7 +96,7 @@ front_packed_post(struct front_ring *ring, const struct front_frame *frames, uin
 		uint64_t word;
 
 		if (send)
-			front_write_header(front_header(ring, slot));
+			front_write_header(ring, front_header(ring, slot));
 		word = describe(ring, slot, front_posted_length(ring, &frames[i]));
 		if (i == 0)
 			first_word = word;

@@ -28,11 +28,11 @@ front_put_free(struct front_ring *ring, uint16_t slot)
 	ring->free[ring->free_tail++ & ring->free_mask] = slot;
 }
 
-/** A header that asks for nothing: two overlapping stores, no loop. */
+/** The header of every frame that is sent: two stores of what the ring keeps, no loop. */
 static inline void
-front_write_header(uint8_t *header)
+front_write_header(const struct front_ring *ring, uint8_t *header)
 {
-	memset(header, 0, FRONT_HEADER);
+	memcpy(header, ring->options.header, FRONT_HEADER);
 }
 
 /** Bytes that the device may read or write of a slot that is posted. */

@@ -76,7 +76,7 @@ front_split_post(struct front_ring *ring, const struct front_frame *frames, uint
 		uint32_t length = front_posted_length(ring, &frames[i]);
 
 		if (send)
-			front_write_header(front_header(ring, slot));
+			front_write_header(ring, front_header(ring, slot));
 		if (plain)
 			write_single(ring, &ring->descriptor[slot], slot, length);
 		else

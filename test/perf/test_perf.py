@@ -30,7 +30,9 @@ COMMON = [
     "loop-split-mergeable-64-b32-regions4", "loop-split-mergeable-64-b32-offloads",
     "receive-split-mergeable-64-b32-indirect", "loop-split-mergeable-64-b32-statistics",
     "loop-split-mergeable-1518-b32-touch", "empty-split-mergeable",
-    "loop-split-mergeable-64-b32-idle8",
+    "loop-split-mergeable-64-b32-idle8", "transmit-split-mergeable-64-b32-starved",
+    "receive-split-mergeable-64-b32-checksum", "transmit-split-mergeable-64-b32-checksum",
+    "loop-split-mergeable-9000-b32-segments",
 ]
 # What a back-end may not offer yet; then the row says so.
 PERHAPS = [
@@ -110,15 +112,74 @@ def test_conditions_and_csv_are_recorded(tmp_path):
     done = run(*SMALL, "--row", "loop-split-mergeable-64-b32", "--backends", "vhu,floor",
                "--seed", 7, "--json", whole, "--csv", table)
     assert done.returncode == 0, done.stderr
-    conditions = json.loads(whole.read_text(encoding="utf-8"))["conditions"]
+    result = json.loads(whole.read_text(encoding="utf-8"))
+    conditions, = result["runs"]
     assert conditions["seed"] == 7
-    for name in ("vhu", "dpdk", "build", "cpu", "frequency"):
+    for name in ("vhu", "commit", "dpdk", "dpdk_build", "build", "cpu", "frequency"):
         assert conditions[name]
+    assert result["rows"][0]["run"] == 0
     with open(table, encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
     assert [row["backend"] for row in rows] == ["vhu", "floor"]
     assert float(rows[0]["cycles"]) > 0
     assert done.stdout.count("loop-split-mergeable-64-b32") == 2
+
+
+def test_every_back_end_has_the_same_features():
+    """What was negotiated is written down, and is what the row is named after."""
+    results = measure("receive-split-in-order-64-b32-offloads", ["vhu", "rte_vhost"])
+    found = {int(result["features"], 16) for result in results.values()
+             if "missing" not in result}
+    assert len(found) == 1
+    features = found.pop()
+    for bit in (0, 1, 7, 8, 11, 12, 32, 35):  # CSUM ... HOST_TSO6, VERSION_1, IN_ORDER
+        assert features >> bit & 1, bit
+
+
+def test_a_run_in_pieces_gives_one_result(tmp_path):
+    """What is there is not measured again; what is new is added and says in which run."""
+    whole, table = tmp_path / "perf.json", tmp_path / "perf.csv"
+    more = ["--backends", "vhu,floor", "--json", whole, "--csv", table, "--resume"]
+    first = run(*SMALL, "--row", "loop-split-mergeable-64-b1", *more)
+    second = run(*SMALL, "--row", "loop-split-mergeable-64-b[14]", *more)
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert "b1 " not in second.stdout
+    result = json.loads(whole.read_text(encoding="utf-8"))
+    assert len(result["runs"]) == 2
+    assert [(row["name"][-2:], row["run"]) for row in result["rows"]] == [("b1", 0), ("b4", 1)]
+    with open(table, encoding="utf-8", newline="") as lines:
+        assert [row["row"][-2:] for row in csv.DictReader(lines)] == ["b1", "b1", "b4", "b4"]
+
+
+def test_a_limit_leaves_rows_and_says_so(tmp_path):
+    done = run(*SMALL, "--only", "burst", "--paths", "split-plain", "--backends", "vhu",
+               "--rounds", 9, "--slice-ms", 40, "--limit", 1, "--json", tmp_path / "perf.json")
+    assert done.returncode == 3
+    assert "rows are left" in done.stderr
+    assert json.loads((tmp_path / "perf.json").read_text(encoding="utf-8"))["rows"]
+
+
+def test_what_is_no_result_is_not_gone_on_with(tmp_path):
+    (tmp_path / "perf.json").write_text("{}", encoding="utf-8")
+    done = run(*SMALL, "--row", "loop-split-mergeable-64-b1", "--resume", "--json",
+               tmp_path / "perf.json")
+    assert done.returncode == 1
+    assert "no result to go on with" in done.stderr
+    assert (tmp_path / "perf.json").read_text(encoding="utf-8") == "{}"
+
+
+def test_axes_and_paths_choose_rows():
+    names = [line.split() for line in run("--list", "--only", "starved,empty", "--paths",
+                                          "packed-in-order").stdout.splitlines()]
+    assert {axis for axis, _ in names} == {"starved", "empty"}
+    assert len(names) == 4
+    assert all("packed-in-order" in name for _, name in names)
+
+
+def test_the_floor_of_empty_polls_is_the_loop_without_a_call():
+    results = measure("empty-split-mergeable", ["vhu", "rte_vhost", "floor"])
+    assert results["floor"]["cycles"]["low"] < results["vhu"]["cycles"]["median"]
+    assert results["floor"]["features"] == "0x0"
 
 
 def test_rows_have_different_names_and_cover_the_axes():
@@ -129,6 +190,15 @@ def test_rows_have_different_names_and_cover_the_axes():
             for size in (64, 256, 512, 1024, 1518, 9000, "imix"):
                 for work in ("receive", "transmit", "loop"):
                     assert f"{work}-{ring}-{path}-{size}-b32" in names
+            for burst in (1, 4, 32, 256):
+                assert f"loop-{ring}-{path}-64-b{burst}" in names
+            assert f"empty-{ring}-{path}" in names
+            assert f"receive-{ring}-{path}-64-b32-offloads" in names
+    for ring in ("split", "packed"):
+        for extra in ("idle1", "idle8", "idle64", "idle512", "regions1", "regions4", "regions64",
+                      "regions509", "offloads", "checksum", "indirect", "logging", "iommu",
+                      "statistics", "touch", "starved"):
+            assert f"loop-{ring}-mergeable-64-b32-{extra}" in names
     quick = [line.split()[-1] for line in run("--quick", "--list").stdout.splitlines()]
     assert set(quick) < set(names)
 
@@ -141,6 +211,8 @@ def test_help_has_an_example():
 
 @pytest.mark.parametrize("words, wrong", [
     (["--rounds", "2"], "'2'"), (["--rounds", "many"], "'many'"), (["--slice-ms", "0"], "'0'"),
+    (["--only", "size,warp"], "'warp'"), (["--paths", "split"], "'split'"),
+    (["--limit", "0"], "'0'"), (["--resume"], "--json"),
     (["--backends", "vhu,ovs"], "'ovs'"), (["--cores", "0,0"], "'0,0'"), (["more"], "'more'"),
 ])
 def test_wrong_value_costs_one_line(words, wrong):
