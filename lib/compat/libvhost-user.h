@@ -494,12 +494,14 @@ typedef struct VuVirtqElement {
 /* A device's life */
 
 /**
- * Prepare a device. Calls no callback.
+ * Prepare a device. Calls no callback. The caller's thread may hand the device to another one.
  * @param dev         memory of the caller, overwritten.
  * @param max_queues  rings of the device, at least 1, at most 256.
  * @param socket      connected to the front-end; the device's from here on.
- * @param panic       must not be NULL, as set_watch, remove_watch and iface (kept, not copied).
- * @param read_msg    NULL: the library reads, blocking.
+ * @param panic       told what cannot be mended; any thread that uses the device.
+ * @param read_msg    reads messages; NULL: the library reads, blocking.
+ * @param set_watch, remove_watch  the program's event loop; called by the dispatching thread.
+ * @param iface       the device type; kept, not copied. Only read_msg may be NULL.
  * @return false if out of memory, or if an argument cannot be; the socket is still the caller's.
  */
 bool vu_init(VuDev *dev, uint16_t max_queues, int socket, vu_panic_cb panic,
@@ -509,63 +511,104 @@ bool vu_init(VuDev *dev, uint16_t max_queues, int socket, vu_panic_cb panic,
 /**
  * Give everything back: watches, descriptors, mappings, the socket. Elements that are still held
  * may be freed afterwards, but what their segments point to is gone. No other thread may be using
- * the device. A second call does nothing.
+ * the device.
+ * @param dev  after vu_init(); a second call does nothing.
  */
 void vu_deinit(VuDev *dev);
 
 /**
- * Read one message and do what it says.
+ * Read one message and do what it says. One thread at a time: the dispatching thread.
+ * @param dev  after vu_init().
  * @return true if a message was consumed, also one that was refused; false if the connection cannot
  *   be used any more (the front-end hung up, the stream makes no sense, no reply can be sent).
  */
 bool vu_dispatch(VuDev *dev);
 
-/** Name of a request, as "VHOST_USER_SET_FEATURES". Static text, never NULL. */
+/**
+ * Name of a request. Any thread.
+ * @param req  VhostUserRequest, or any other number.
+ * @return static text as "VHOST_USER_SET_FEATURES", never NULL.
+ */
 const char *vu_request_to_string(unsigned int req);
 
 /* Memory */
 
 /**
  * Translate a guest-physical address. Any thread.
- * @param plen  in: bytes wanted; out: how many of them are contiguous from the result on.
- * @return NULL if the address is outside guest memory or *plen is 0.
+ * @param dev         after vu_init().
+ * @param plen        in: bytes wanted; out: how many of them are contiguous from the result on.
+ * @param guest_addr  guest-physical.
+ * @return valid until the front-end removes the region; NULL if the address is outside guest memory
+ *   or *plen is 0 (*plen is not changed then).
  */
 void *vu_gpa_to_va(VuDev *dev, uint64_t *plen, uint64_t guest_addr);
 
-/* Queues */
+/* Queues: dev and vq always belong together */
 
-/** A queue, valid until vu_deinit(). @return NULL if there is none with this index. */
+/**
+ * Find a queue. Any thread.
+ * @param dev   after vu_init().
+ * @param qidx  from 0.
+ * @return the device's, valid until vu_deinit(); NULL if there is none with this index.
+ */
 VuVirtq *vu_get_queue(VuDev *dev, int qidx);
 
 /**
- * Call @p handler from the event loop when the guest kicks; NULL: stop that. May be called before
- * the queue has a kick descriptor. The thread that calls vu_dispatch().
+ * Have the event loop call a function when the guest kicks. May be called before the queue has a
+ * kick descriptor. The dispatching thread.
+ * @param dev, vq  the queue.
+ * @param handler  called with its index; NULL: nothing is called any more.
  */
 void vu_set_queue_handler(VuDev *dev, VuVirtq *vq, vu_queue_handler_cb handler);
 
 /**
- * Let the guest ring a doorbell in the memory of @p fd instead of kicking. Waits for the
- * front-end's answer, but not long.
- * @param fd  stays the caller's; -1: take the doorbell away.
+ * Let the guest ring a doorbell instead of kicking. Waits for the front-end's answer, but not long,
+ * and not while the front-end waits for ours. The dispatching thread.
+ * @param dev, vq  the queue.
+ * @param fd  memory with the doorbell; stays the caller's; -1: take the doorbell away.
  * @param size, offset  bytes; the front-end wants one page.
- * @return whether the front-end accepted.
+ * @return whether the front-end accepted; false if that was not negotiated.
  */
 bool vu_set_queue_host_notifier(VuDev *dev, VuVirtq *vq, int fd, int size, int offset);
 
-/** Ask the guest for kicks (1), or not (0). Look into the queue again after asking. */
+/**
+ * Ask the guest for kicks, or not to kick. Look into the queue again after asking. The thread that
+ * uses the queue.
+ * @param dev, vq  the queue; nothing happens while it is stopped.
+ * @param enable   0: no kicks.
+ */
 void vu_queue_set_notification(VuDev *dev, VuVirtq *vq, int enable);
-/** Has the front-end enabled the queue? */
+/**
+ * Has the front-end enabled the queue? Any thread.
+ * @param dev, vq  the queue.
+ * @return true if so; elements can be popped if it is started as well.
+ */
 bool vu_queue_enabled(VuDev *dev, VuVirtq *vq);
-/** Has the front-end started the queue? */
+/**
+ * Has the front-end started the queue? Any thread.
+ * @param dev, vq  the queue.
+ * @return true if so.
+ */
 bool vu_queue_started(const VuDev *dev, const VuVirtq *vq);
-/** Is there nothing to pop? Also true if the queue is not ready. */
+/**
+ * Is there nothing to pop? The thread that uses the queue.
+ * @param dev, vq  the queue.
+ * @return also true if the queue is stopped, disabled or broken.
+ */
 bool vu_queue_empty(VuDev *dev, VuVirtq *vq);
-/** Tell the guest that elements were pushed, if it wants to know. */
+/**
+ * Tell the guest that elements were pushed, if it wants to know. The thread that uses the queue.
+ * @param dev, vq  the queue; nothing happens while it is stopped or has no call descriptor.
+ */
 void vu_queue_notify(VuDev *dev, VuVirtq *vq);
-/** The same; an in-band notification is waited for until the front-end has acknowledged it. */
+/**
+ * The same; an in-band notification is waited for until the front-end has acknowledged it, if this
+ * is the dispatching thread.
+ * @param dev, vq  the queue.
+ */
 void vu_queue_notify_sync(VuDev *dev, VuVirtq *vq);
 
-/* Elements, one at a time */
+/* Elements, one at a time: all by the thread that uses the queue */
 
 /**
  * Take the next request from the guest.
@@ -573,54 +616,94 @@ void vu_queue_notify_sync(VuDev *dev, VuVirtq *vq);
  * Its segments can be read and written until it is pushed or put back, also if the front-end takes
  * the memory away meanwhile (which it is then told was done) or stops the queue. An element that
  * was still out when its queue stopped counts as given up when the queue starts again.
+ * @param dev, vq  the queue.
  * @param sz  bytes in front of the segments, at least sizeof(VuVirtqElement) (NULL otherwise);
  *   those behind the VuVirtqElement are zero.
  * @return a block for free(), or NULL: nothing waits, the queue is stopped or disabled, or the
  *   ring is broken (panic was called).
  */
 void *vu_queue_pop(VuDev *dev, VuVirtq *vq, size_t sz);
-/** Put the element that was popped last back. @param len ignored. The caller frees it. */
+/**
+ * Put the element that was popped last back: it is popped again next.
+ * @param dev, vq  the queue.
+ * @param elem  stays the caller's, to be freed.
+ * @param len   ignored.
+ */
 void vu_queue_unpop(VuDev *dev, VuVirtq *vq, VuVirtqElement *elem, size_t len);
-/** Put the last @p num elements back. @return false, and nothing done, if fewer are out. */
+/**
+ * Put the elements that were popped last back. The blocks stay the caller's.
+ * @param dev, vq  the queue.
+ * @param num  how many.
+ * @return false, and nothing done, if fewer are out or one of them was pushed.
+ */
 bool vu_queue_rewind(VuDev *dev, VuVirtq *vq, unsigned int num);
 /**
  * Write a used entry without publishing it.
- * @param len  bytes written into the element's in_sg.
- * @param idx  entries behind the next one to be published.
+ * @param dev, vq  the queue.
+ * @param elem  in flight, otherwise nothing happens; stays the caller's.
+ * @param len   bytes written into the element's in_sg; more than fit count as all.
+ * @param idx   entries behind the next one to be published.
  */
 void vu_queue_fill(VuDev *dev, VuVirtq *vq, const VuVirtqElement *elem, unsigned int len,
 	unsigned int idx);
-/** Publish @p num filled entries. */
+/**
+ * Publish filled entries.
+ * @param dev, vq  the queue.
+ * @param num  at most so many, and none behind a place that was not filled.
+ */
 void vu_queue_flush(VuDev *dev, VuVirtq *vq, unsigned int num);
-/** Fill and publish one element. The caller frees it. */
+/**
+ * Fill and publish one element. On a stopped queue the guest sees nothing of it.
+ * @param dev, vq  the queue.
+ * @param elem  as for vu_queue_fill(); the caller frees it.
+ * @param len   as for vu_queue_fill().
+ */
 void vu_queue_push(VuDev *dev, VuVirtq *vq, const VuVirtqElement *elem, unsigned int len);
 
 /**
- * How many bytes wait in the queue to be written and read by the device. Stops counting when both
- * limits are reached. The results may be NULL.
+ * How many bytes wait in the queue. Stops counting when both limits are reached, so the results may
+ * be larger; UINT_MAX stands for that and more.
+ * @param vdev, vq  the queue.
+ * @param in_bytes, out_bytes  receive what the device may write, and read; may be NULL. 0 if the
+ *   queue is stopped or broken.
+ * @param max_in_bytes, max_out_bytes  the limits.
  */
 void vu_queue_get_avail_bytes(VuDev *vdev, VuVirtq *vq, unsigned int *in_bytes,
 	unsigned int *out_bytes, unsigned int max_in_bytes, unsigned int max_out_bytes);
-/** Do at least so many bytes wait? */
+/**
+ * Do at least so many bytes wait?
+ * @param dev, vq  the queue.
+ * @param in_bytes, out_bytes  to be written by the device, and to be read.
+ * @return true if both do.
+ */
 bool vu_queue_avail_bytes(VuDev *dev, VuVirtq *vq, unsigned int in_bytes, unsigned int out_bytes);
 
-/* Elements in bursts, for devices that poll */
+/* Elements in bursts, for devices that poll: all by the thread that uses the queue */
+
+/** Blocks for elements, all of the same size. One thread at a time. */
+typedef struct VuElementPool VuElementPool;
 
 /**
- * A pool of element blocks, all of the same size. One thread at a time.
+ * Make a pool.
  * @param count  most elements that are out at once.
  * @param sz     bytes in front of the segments, as for vu_queue_pop().
  * @param segments  most segments of an element of the pool; requests with more come from malloc.
- * @return NULL if out of memory.
+ * @return the caller's, for vu_element_pool_free(); NULL if out of memory.
  */
-typedef struct VuElementPool VuElementPool;
 VuElementPool *vu_element_pool_new(unsigned int count, size_t sz, unsigned int segments);
-/** Free the pool. Every element must have been given back. */
+/**
+ * Free a pool. Every element must have been given back.
+ * @param pool  NULL is allowed.
+ */
 void vu_element_pool_free(VuElementPool *pool);
 
 /**
- * Take up to @p count requests. The blocks are the pool's: they go back with
- * vu_queue_push_burst(), or with vu_element_pool_put() after a vu_queue_rewind().
+ * Take requests. The blocks are the pool's: they go back with vu_queue_push_burst(), or with
+ * vu_element_pool_put() after a vu_queue_rewind().
+ * @param dev, vq   the queue.
+ * @param pool      where blocks come from.
+ * @param elements  receives pointers to them.
+ * @param count     most to take.
  * @return how many; fewer if no more wait or the pool is empty.
  */
 unsigned int vu_queue_pop_burst(VuDev *dev, VuVirtq *vq, VuElementPool *pool, void **elements,
@@ -628,31 +711,69 @@ unsigned int vu_queue_pop_burst(VuDev *dev, VuVirtq *vq, VuElementPool *pool, vo
 /**
  * Push elements, in this order, publish them at once and give their blocks back to the pool. Call
  * vu_queue_notify() afterwards.
- * @param lengths  bytes written to each; NULL: none.
+ * @param dev, vq   the queue.
+ * @param pool      where they came from.
+ * @param elements  of vu_queue_pop_burst().
+ * @param lengths   bytes written to each; NULL: none.
+ * @param count     how many.
  */
 void vu_queue_push_burst(VuDev *dev, VuVirtq *vq, VuElementPool *pool, void *const *elements,
 	const unsigned int *lengths, unsigned int count);
-/** Give blocks back to the pool without pushing them. */
+/**
+ * Give blocks back to the pool without pushing them.
+ * @param pool      where they came from.
+ * @param elements  of vu_queue_pop_burst(). @param count  how many.
+ */
 void vu_element_pool_put(VuElementPool *pool, void *const *elements, unsigned int count);
 
-/* Requests to the front-end */
+/* Requests to the front-end, by the dispatching thread: false if refused or not negotiated */
 
-/** Tell the front-end that the configuration space changed. @return whether it could be sent. */
+/**
+ * Tell the front-end that the configuration space changed.
+ * @param dev  after vu_init().
+ * @return whether it could be sent.
+ */
 bool vu_config_change_msg(VuDev *dev);
-/** Announce a shared object. @return false if refused or not negotiated. */
+/**
+ * Announce a shared object.
+ * @param dev   after vu_init().
+ * @param uuid  its name.
+ * @return whether the front-end knows it now.
+ */
 bool vu_add_shared_object(VuDev *dev, unsigned char uuid[UUID_LEN]);
-/** Take a shared object back. @return as above. */
+/**
+ * Take a shared object back.
+ * @param dev   after vu_init().
+ * @param uuid  its name.
+ * @return whether the front-end has forgotten it.
+ */
 bool vu_rm_shared_object(VuDev *dev, unsigned char uuid[UUID_LEN]);
-/** Ask for another device's object. @param dmabuf_fd receives a descriptor, the caller's. */
+/**
+ * Ask for another device's object.
+ * @param dev   after vu_init().
+ * @param uuid  its name.
+ * @param dmabuf_fd  receives a descriptor, the caller's.
+ * @return whether there is one.
+ */
 bool vu_lookup_shared_object(VuDev *dev, unsigned char uuid[UUID_LEN], int *dmabuf_fd);
 /**
  * Map part of a file into a shared memory region of the device.
- * @param fd  stays the caller's.
- * @return false if refused or not negotiated.
+ * @param dev    after vu_init().
+ * @param shmid  of the region.
+ * @param fd_offset, shm_offset, len  bytes: from where in the file, to where in the region.
+ * @param flags  VHOST_USER_FLAG_MAP_RW, or 0: to be read only.
+ * @param fd     stays the caller's.
+ * @return whether it is mapped.
  */
 bool vu_shmem_map(VuDev *dev, uint8_t shmid, uint64_t fd_offset, uint64_t shm_offset, uint64_t len,
 	uint64_t flags, int fd);
-/** Undo a vu_shmem_map() of exactly this range. @return as above. */
+/**
+ * Undo a vu_shmem_map() of exactly this range.
+ * @param dev    after vu_init().
+ * @param shmid  of the region.
+ * @param shm_offset, len  bytes.
+ * @return whether it was.
+ */
 bool vu_shmem_unmap(VuDev *dev, uint8_t shmid, uint64_t shm_offset, uint64_t len);
 
 #ifdef __cplusplus
