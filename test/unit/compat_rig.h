@@ -201,7 +201,7 @@ rig_read(int request, void *payload, uint32_t room)
 
 	assert_int_equal(recv(rig.peer, &header, sizeof(header), MSG_DONTWAIT | MSG_WAITALL),
 		sizeof(header));
-	assert_int_equal(header.request, request);
+	assert_int_equal(header.request, (uint32_t)request);
 	assert_int_equal(header.flags, 5);
 	assert_true(header.size <= room);
 	if (header.size != 0)

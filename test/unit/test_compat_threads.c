@@ -295,10 +295,32 @@ log_comes_and_goes_beside_requests(void **state)
 	close(fd);
 }
 
+/*
+ * Open descriptors that get the numbers of those that were just closed, let requests go on, and
+ * look whether one of them was taken for a call descriptor.
+ */
+static unsigned int
+stranger_is_signalled(void)
+{
+	uint64_t before = atomic_load(&workers[0].done);
+	int strangers[4];
+	unsigned int i, signalled = 0;
+
+	for (i = 0; i < 4; i++)
+		strangers[i] = eventfd(0, EFD_NONBLOCK);
+	while (atomic_load(&workers[0].done) == before)
+		sched_yield();
+	for (i = 0; i < 4; i++) {
+		signalled += eventfd_read(strangers[i], &(eventfd_t){ 0 }) == 0;
+		close(strangers[i]);
+	}
+	return signalled;
+}
+
 static void
 call_descriptors_change_beside_notifications(void **state)
 {
-	unsigned int i;
+	unsigned int i, signalled = 0;
 
 	(void)state;
 	start_both();
@@ -309,7 +331,9 @@ call_descriptors_change_beside_notifications(void **state)
 		assert_int_equal(rig_u64(VHOST_USER_SET_VRING_CALL, i % 2, call), 0);
 		assert_int_equal(rig_u64(VHOST_USER_SET_VRING_CALL, 0x100 | i % 2, -1), 0);
 		close(call);
+		signalled += stranger_is_signalled();
 	}
+	assert_int_equal(signalled, 0);
 	wait_for_more();
 	end_both();
 }

@@ -94,7 +94,8 @@ def sanitized(log):
 
 
 # Programs whose threads meet in data of ours.
-THREADED = ["test_compat_threads", "test_compat_contract", "test_mem_dirty"]
+THREADED = ["test_compat_threads", "test_compat_contract", "test_compat_memory",
+            "test_compat_queue", "test_compat_device", "test_mem_dirty"]
 
 
 def threads_sanitized(log):
