@@ -18,7 +18,9 @@ kicked(VuDev *dev, int condition, void *data)
 	ssize_t got;
 
 	(void)condition;
-	vu_kept_release(dev->own);
+	/* Kicks may be watched by another thread than the one that dispatches. */
+	if (pthread_equal(dev->own->thread, pthread_self()))
+		vu_kept_release(dev->own);
 	if (vq->kick_fd < 0)
 		return;
 	/* An eventfd gives its count; what stands in for one gives some bytes. */
