@@ -14,29 +14,40 @@
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 
-/* One function per negotiated set: what is constant in it leaves no test in the loops. */
-#define BURST(name, generic, ...) \
+/*
+ * One function per negotiated set: what is constant in it leaves no test in the loops. The loops
+ * have one of their own, so that a burst of a few frames needs neither their registers nor their
+ * stack.
+ */
+#define BURST(name, direction, ...) \
+	VHU_PASS uint16_t \
+	name##_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, \
+		struct rte_mbuf **packets, unsigned int count, struct direction##_progress p) \
+	{ \
+		return direction##_many(ring, snapshot, packets, count, p, \
+			(struct vhu_kind){ __VA_ARGS__ }); \
+	} \
 	static uint16_t \
 	name(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, \
 		struct rte_mbuf **packets, uint16_t count) \
 	{ \
-		return generic(ring, snapshot, packets, count, (struct vhu_kind){ __VA_ARGS__ }); \
+		return direction##_burst(ring, snapshot, packets, count, name##_many, \
+			(struct vhu_kind){ __VA_ARGS__ }); \
 	}
 
-BURST(split_receive, receive_burst, false)
-BURST(split_receive_offload, receive_burst, .offload = true)
-BURST(split_receive_in_order, receive_burst, .in_order = true)
-BURST(split_receive_in_order_offload, receive_burst, .in_order = true, .offload = true)
-BURST(packed_receive, receive_burst, .packed = true)
-BURST(packed_receive_offload, receive_burst, .packed = true, .offload = true)
-BURST(packed_receive_in_order, receive_burst, .packed = true, .in_order = true)
-BURST(packed_receive_in_order_offload, receive_burst, .packed = true, .in_order = true,
-	.offload = true)
+BURST(split_receive, receive, false)
+BURST(split_receive_offload, receive, .offload = true)
+BURST(split_receive_in_order, receive, .in_order = true)
+BURST(split_receive_in_order_offload, receive, .in_order = true, .offload = true)
+BURST(packed_receive, receive, .packed = true)
+BURST(packed_receive_offload, receive, .packed = true, .offload = true)
+BURST(packed_receive_in_order, receive, .packed = true, .in_order = true)
+BURST(packed_receive_in_order_offload, receive, .packed = true, .in_order = true, .offload = true)
 
-BURST(split_transmit, transmit_burst, false)
-BURST(split_transmit_offload, transmit_burst, .offload = true)
-BURST(packed_transmit, transmit_burst, .packed = true)
-BURST(packed_transmit_offload, transmit_burst, .packed = true, .offload = true)
+BURST(split_transmit, transmit, false)
+BURST(split_transmit_offload, transmit, .offload = true)
+BURST(packed_transmit, transmit, .packed = true)
+BURST(packed_transmit_offload, transmit, .packed = true, .offload = true)
 
 #define TEXT(what) what ", " VHU_BODY_TEXT
 

@@ -20,6 +20,8 @@
 
 /** Most packets in one run: as many misses as a core can have under way, with some to spare. */
 #define VHU_RUN 64
+/** Most packets of a burst that is moved in one go: see receive_few() and transmit_few(). */
+#define VHU_FEW 4
 
 /**
  * The passes of a burst are functions of their own: together in one they have more live values than
@@ -28,6 +30,11 @@
 #define VHU_PASS static __attribute__((noinline))
 /** Specialised where it is called: parameters that are constants there leave no test behind. */
 #define VHU_SPECIALISED static inline __attribute__((always_inline))
+
+/**
+ * In a loop of few rounds: several at once would need more code to set it up than it saves.
+ */
+#define VHU_ONE_BY_ONE() __asm__ volatile("")
 
 /** A gathered run: where each buffer is, how many bytes of it count, what gives it back. */
 struct vhu_gathered {

@@ -164,8 +164,8 @@ packed_transmit_one(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 }
 
 /* Receiving. @return how many chains from the front are available and of the common kind. */
-VHU_PASS unsigned int
-packed_receive_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
+VHU_SPECIALISED unsigned int
+packed_receive_run(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 	unsigned int run, struct vhu_gathered *g)
 {
 	const struct packed_flags flags = packed_flags_of(&queue->ring, snapshot, false);
@@ -178,9 +178,16 @@ packed_receive_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapsh
 	return i;
 }
 
-/* Transmitting. @return how many pairs of packet and available buffer are of the common kind. */
 VHU_PASS unsigned int
-packed_transmit_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
+packed_receive_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
+	unsigned int run, struct vhu_gathered *g)
+{
+	return packed_receive_run(queue, snapshot, run, g);
+}
+
+/* Transmitting. @return how many pairs of packet and available buffer are of the common kind. */
+VHU_SPECIALISED unsigned int
+packed_transmit_run(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 	struct rte_mbuf **packets, unsigned int run, struct vhu_gathered *g)
 {
 	const struct packed_flags flags = packed_flags_of(&queue->ring, snapshot, true);
@@ -192,6 +199,13 @@ packed_transmit_gather(struct vhu_queue *queue, const struct vhu_snapshot *snaps
 		packed_transmit_one(&queue->ring, snapshot, &flags, &terms, &extent, packets[i], g,
 			i));
 	return i;
+}
+
+VHU_PASS unsigned int
+packed_transmit_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, unsigned int run, struct vhu_gathered *g)
+{
+	return packed_transmit_run(queue, snapshot, packets, run, g);
 }
 
 /**

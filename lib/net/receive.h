@@ -15,9 +15,8 @@
  * vhu_slow_receive() with its like behind it, so order is kept. Included by body.c only.
  */
 
-#include <rte_mempool.h>
-
 #include "net/packed_gather.h"
+#include "net/pool.h"
 #include "net/slow.h"
 #include "net/split_gather.h"
 
@@ -86,28 +85,21 @@ receive_copy_offload(struct vhu_queue *queue, const struct vhu_snapshot *snapsho
 }
 
 /*
- * One mempool call for a run, in a function of its own: it is large, and there are many bursts.
- * @return false if there are fewer; then none is taken.
- */
-VHU_PASS bool
-receive_mbufs(const struct vhu_queue *queue, struct rte_mbuf **packets, unsigned int n)
-{
-	return rte_mempool_get_bulk(queue->pool, (void **)packets, n) == 0;
-}
-
-/*
  * Give a run back. Buffers are only read, so with IN_ORDER one used entry stands for the burst.
  * @return id of its last buffer.
  */
 VHU_SPECIALISED uint16_t
 receive_give(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
-	const struct vhu_gathered *g, unsigned int n, const struct vhu_kind kind)
+	const struct vhu_gathered *g, unsigned int n, const struct vhu_kind kind, const bool few)
 {
 	if (kind.packed) {
 		packed_give(ring, snapshot, g, n, kind.in_order);
 		return (uint16_t)(g->used[n - 1] >> 32);
 	}
-	split_give(ring, snapshot, g, NULL, n, kind.in_order);
+	if (few)
+		split_give_few(ring, snapshot, g, NULL, n, kind.in_order);
+	else
+		split_give(ring, snapshot, g, NULL, n, kind.in_order);
 	return g->head[n - 1];
 }
 
@@ -182,19 +174,123 @@ publish_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, struct
 		vhu_ring_notify(ring, snapshot, old);
 }
 
+/** What a burst has done so far. */
+struct receive_progress {
+	struct vhu_walk old;  /* used position at its beginning */
+	unsigned int done;    /* chains taken and given back */
+	unsigned int got;     /* frames */
+	uint64_t bytes;       /* of frames */
+	uint16_t last;        /* id of the last chain */
+};
+
+/** A receive_many() for one kind. */
+typedef uint16_t (*receive_many_fn)(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, unsigned int waiting, struct receive_progress p);
+
+/* The end of a burst that has taken chains, or was about to. @return frames. */
 VHU_SPECIALISED uint16_t
-receive_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
-	struct rte_mbuf **packets, uint16_t count, const struct vhu_kind kind)
+receive_end(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	const struct receive_progress *p, const struct vhu_kind kind)
+{
+	if (p->done != 0) {
+		if (kind.in_order)
+			receive_write_batch(ring, snapshot, p->old, p->last, kind);
+		publish_burst(ring, snapshot, p->old, kind);
+	}
+	if (p->got != 0) {
+		vhu_count(&ring->counters.packets, p->got);
+		vhu_count(&ring->counters.bytes, p->bytes);
+		vhu_count(&ring->counters.bursts, 1);
+	}
+	return (uint16_t)p->got;
+}
+
+/* Any number of chains of any kind, run by run, from wherever the burst has come. */
+VHU_SPECIALISED uint16_t
+receive_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, unsigned int waiting, struct receive_progress p,
+	const struct vhu_kind kind)
 {
 	struct vhu_queue *queue = vhu_queue_of(ring);
-	const struct vhu_walk old = vhu_used_position(ring);
-	unsigned int waiting, done = 0, got = 0;
 	struct vhu_slow_received slow;
 	struct vhu_gathered g;
-	uint64_t bytes = 0;
-	uint16_t last = 0;
 
-	if (__builtin_expect(vhu_ring_is_broken(ring) || queue->pool == NULL, 0))
+	while (p.done < waiting) {
+		unsigned int n, run = waiting - p.done < VHU_RUN ? waiting - p.done : VHU_RUN;
+
+		if (kind.packed) {
+			run = packed_run(ring, snapshot, run);
+			n = packed_receive_gather(queue, snapshot, run, &g);
+		} else {
+			n = split_receive_gather(queue, snapshot, run, &g);
+		}
+		/* If it fails the slow path takes what mbufs there are. */
+		if (n != 0 && !pool_take(queue->pool, &packets[p.got], n))
+			n = 0;
+		if (n != 0) {
+			p.got += kind.offload ?
+				receive_copy_offload(
+					queue, snapshot, &g, &packets[p.got], n, &p.bytes) :
+				receive_copy_plain(
+					queue, snapshot, &g, &packets[p.got], n, &p.bytes);
+			p.last = receive_give(ring, snapshot, &g, n, kind, false);
+			p.done += n;
+		}
+		if (n == run)
+			continue;
+		if (kind.packed && !packed_waits(ring, snapshot))
+			break;
+		vhu_slow_receive(queue, snapshot, &packets[p.got], waiting - p.done, &slow);
+		if (slow.count == 0)
+			break;
+		p.last = receive_give_chains(ring, snapshot, slow.chains, slow.count, kind);
+		p.done += slow.count;
+		p.got += slow.packets;
+		p.bytes += slow.bytes;
+		if (__builtin_expect(vhu_ring_is_broken(ring), 0))
+			break;
+	}
+	return receive_end(ring, snapshot, &p, kind);
+}
+
+/*
+ * A few chains of the common kind, without a call: around so few frames the passes' calls, and the
+ * care for runs of any length, cost several times what the frames do.
+ * @return how many were moved; what is left is for receive_many().
+ */
+VHU_SPECIALISED struct receive_progress
+receive_few(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, unsigned int wanted, const struct vhu_kind kind)
+{
+	struct vhu_queue *queue = vhu_queue_of(ring);
+	struct receive_progress p = { .old = vhu_used_position(ring) };
+	struct vhu_gathered g;
+	unsigned int n;
+
+	if (kind.packed) {
+		n = packed_receive_run(queue, snapshot, packed_run(ring, snapshot, wanted), &g);
+	} else {
+		split_heads_few(ring, snapshot, wanted, g.head);
+		n = split_receive_run(queue, snapshot, wanted, &g);
+	}
+	if (n == 0 || !pool_take_few(queue->pool, packets, n))
+		return p;
+	p.done = n;
+	p.got = receive_copy(queue, snapshot, &g, packets, n, kind.offload, &p.bytes);
+	p.last = receive_give(ring, snapshot, &g, n, kind, true);
+	return p;
+}
+
+/* @param many  receive_many() for this kind. */
+VHU_SPECIALISED uint16_t
+receive_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, uint16_t count, receive_many_fn many,
+	const struct vhu_kind kind)
+{
+	struct receive_progress p = { .old = vhu_used_position(ring) };
+	unsigned int waiting;
+
+	if (__builtin_expect(vhu_ring_is_broken(ring) || vhu_queue_of(ring)->pool == NULL, 0))
 		return 0;
 	if (__builtin_expect(ring->phase == VHU_RING_FRESH, 0))
 		vhu_ring_begin(ring, snapshot);
@@ -204,51 +300,14 @@ receive_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		return 0;
 	}
 	vhu_hint_check(&snapshot->space, &ring->hint);
-	while (done < waiting) {
-		unsigned int n, run = waiting - done < VHU_RUN ? waiting - done : VHU_RUN;
-
-		if (kind.packed) {
-			run = packed_run(ring, snapshot, run);
-			n = packed_receive_gather(queue, snapshot, run, &g);
-		} else {
-			n = split_receive_gather(queue, snapshot, run, &g);
-		}
-		/* If it fails the slow path takes what mbufs there are. */
-		if (n != 0 && !receive_mbufs(queue, &packets[got], n))
-			n = 0;
-		if (n != 0) {
-			got += kind.offload ?
-				receive_copy_offload(
-					queue, snapshot, &g, &packets[got], n, &bytes) :
-				receive_copy_plain(queue, snapshot, &g, &packets[got], n, &bytes);
-			last = receive_give(ring, snapshot, &g, n, kind);
-			done += n;
-		}
-		if (n == run)
-			continue;
-		if (kind.packed && !packed_waits(ring, snapshot))
-			break;
-		vhu_slow_receive(queue, snapshot, &packets[got], waiting - done, &slow);
-		if (slow.count == 0)
-			break;
-		last = receive_give_chains(ring, snapshot, slow.chains, slow.count, kind);
-		done += slow.count;
-		got += slow.packets;
-		bytes += slow.bytes;
-		if (__builtin_expect(vhu_ring_is_broken(ring), 0))
-			break;
-	}
-	if (done != 0) {
-		if (kind.in_order)
-			receive_write_batch(ring, snapshot, old, last, kind);
-		publish_burst(ring, snapshot, old, kind);
-	}
-	if (got != 0) {
-		vhu_count(&ring->counters.packets, got);
-		vhu_count(&ring->counters.bytes, bytes);
-		vhu_count(&ring->counters.bursts, 1);
-	}
-	return (uint16_t)got;
+	/* Written out for one, which then stays in registers. */
+	if (waiting == 1)
+		p = receive_few(ring, snapshot, packets, 1, kind);
+	else if (waiting <= VHU_FEW)
+		p = receive_few(ring, snapshot, packets, waiting, kind);
+	if (p.done == waiting)
+		return receive_end(ring, snapshot, &p, kind);
+	return many(ring, snapshot, packets, waiting, p);
 }
 
 #endif /* VHU_NET_RECEIVE_H */

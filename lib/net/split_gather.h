@@ -16,8 +16,16 @@
 #include "net/fours.h"
 #include "ring/split.h"
 
-/** Runs that are too short to be prepared: see split_heads(). */
-#define SPLIT_FEW 4
+/** Heads of the next few entries: not worth the set-up, nor worth asking for what comes at once. */
+static inline void
+split_heads_few(const struct vhu_ring *ring, const struct vhu_snapshot *snapshot, unsigned int run,
+	uint16_t *head)
+{
+	unsigned int i;
+
+	for (i = 0; i < run; i++)
+		head[i] = vhu_split_head(snapshot, (uint16_t)(ring->next_avail + i));
+}
 
 /** Heads of the next @p run entries; asks for their descriptors. */
 static inline void
@@ -29,10 +37,8 @@ split_heads(const struct vhu_ring *ring, const struct vhu_snapshot *snapshot, un
 	unsigned int at = ring->next_avail & (snapshot->size - 1u);
 	unsigned int i, first = snapshot->size - at < run ? snapshot->size - at : run;
 
-	/* A few are not worth the set-up, nor worth asking for what is needed at once. */
-	if (run < SPLIT_FEW) {
-		for (i = 0; i < run; i++)
-			head[i] = vhu_split_head(snapshot, (uint16_t)(at + i));
+	if (run < VHU_FEW) {
+		split_heads_few(ring, snapshot, run, head);
 		return;
 	}
 	/* At most two copies instead of an indexed load each. */
@@ -163,9 +169,9 @@ split_transmit_one(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	return true;
 }
 
-/* Receiving. @return how many chains from the front are of the common kind. */
-VHU_PASS unsigned int
-split_receive_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
+/* Receiving, heads known. @return how many chains from the front are of the common kind. */
+VHU_SPECIALISED unsigned int
+split_receive_run(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 	unsigned int run, struct vhu_gathered *g)
 {
 	const struct split_table table = split_table_of(snapshot);
@@ -173,15 +179,22 @@ split_receive_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapsho
 	struct vhu_extent extent = queue->ring.hint.extent;
 	unsigned int i = 0;
 
-	split_heads(&queue->ring, snapshot, run, g->head);
 	VHU_GATHER_RUN(i, run, split_receive_four(&table, &terms, &extent, g, i),
 		split_receive_one(&queue->ring, snapshot, &table, &terms, &extent, g, i));
 	return i;
 }
 
-/* Transmitting. @return how many pairs of packet and buffer are of the common kind. */
 VHU_PASS unsigned int
-split_transmit_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
+split_receive_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
+	unsigned int run, struct vhu_gathered *g)
+{
+	split_heads(&queue->ring, snapshot, run, g->head);
+	return split_receive_run(queue, snapshot, run, g);
+}
+
+/* Transmitting, heads known. @return how many pairs from the front are of the common kind. */
+VHU_SPECIALISED unsigned int
+split_transmit_run(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 	struct rte_mbuf **packets, unsigned int run, struct vhu_gathered *g)
 {
 	const struct split_table table = split_table_of(snapshot);
@@ -189,11 +202,18 @@ split_transmit_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapsh
 	struct vhu_extent extent = queue->ring.hint.extent;
 	unsigned int i = 0;
 
-	split_heads(&queue->ring, snapshot, run, g->head);
 	VHU_GATHER_RUN(i, run, split_transmit_four(&table, &terms, &extent, &packets[i], g, i),
 		split_transmit_one(&queue->ring, snapshot, &table, &terms, &extent, packets[i], g,
 			i));
 	return i;
+}
+
+VHU_PASS unsigned int
+split_transmit_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, unsigned int run, struct vhu_gathered *g)
+{
+	split_heads(&queue->ring, snapshot, run, g->head);
+	return split_transmit_run(queue, snapshot, packets, run, g);
 }
 
 /**
@@ -207,6 +227,22 @@ split_give(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 {
 	if (!skip)
 		vhu_split_used_run(snapshot, ring->next_used, g->head, length, n);
+	ring->next_used += n;
+	ring->next_avail += n;
+}
+
+/** split_give() for a few: the compiler's code for storing several at once is for longer runs. */
+VHU_SPECIALISED void
+split_give_few(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	const struct vhu_gathered *g, const uint32_t *length, unsigned int n, const bool skip)
+{
+	unsigned int i;
+
+	for (i = 0; i < n && !skip; i++) {
+		vhu_split_used(snapshot, (uint16_t)(ring->next_used + i), g->head[i],
+			length != NULL ? length[i] : 0);
+		VHU_ONE_BY_ONE();
+	}
 	ring->next_used += n;
 	ring->next_avail += n;
 }

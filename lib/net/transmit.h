@@ -91,16 +91,23 @@ transmit_copy_offload(const struct vhu_snapshot *snapshot, const struct vhu_gath
  * the function call and the second cache line of each that rte_pktmbuf_free() would touch.
  */
 VHU_PASS void
-free_run(struct rte_mbuf **packets, unsigned int n, uint64_t odd)
+free_each(struct rte_mbuf **packets, unsigned int n)
 {
 	unsigned int i;
 
-	if (__builtin_expect(odd == 0, 1)) {
-		rte_mempool_put_bulk(packets[0]->pool, (void *const *)packets, n);
-		return;
-	}
 	for (i = 0; i < n; i++)
 		rte_pktmbuf_free(packets[i]);
+}
+
+VHU_SPECIALISED void
+free_run(struct rte_mbuf **packets, unsigned int n, uint64_t odd, const bool few)
+{
+	if (__builtin_expect(odd != 0, 0))
+		free_each(packets, n);
+	else if (few)
+		pool_give_few(packets[0]->pool, packets, n);
+	else
+		pool_give(packets[0]->pool, packets, n);
 }
 
 /*
@@ -130,15 +137,130 @@ transmit_any(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, uint16_
 	return vhu_split_available(ring, snapshot, wanted) != 0;
 }
 
+/** What a burst has done so far. */
+struct transmit_progress {
+	struct vhu_walk old;  /* used position at its beginning */
+	unsigned int done;    /* packets consumed */
+	unsigned int moved;   /* of them */
+	uint64_t bytes;       /* of frames moved */
+};
+
+/** A transmit_many() for one kind. */
+typedef uint16_t (*transmit_many_fn)(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, unsigned int count, struct transmit_progress p);
+
+/* Give back and free what was copied. */
+VHU_SPECIALISED void
+transmit_give(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	const struct vhu_gathered *g, struct rte_mbuf **packets, unsigned int n, uint64_t odd,
+	const struct vhu_kind kind, const bool few)
+{
+	if (__builtin_expect(snapshot->dirty != NULL, 0))
+		vhu_mark_buffers(snapshot, g->host, g->size, n);
+	if (kind.packed)
+		packed_give(ring, snapshot, g, n, false);
+	else if (few)
+		split_give_few(ring, snapshot, g, g->size, n, false);
+	else
+		split_give(ring, snapshot, g, g->size, n, false);
+	free_run(packets, n, odd, few);
+}
+
+/* The end of a burst. @return packets consumed. */
 VHU_SPECIALISED uint16_t
-transmit_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
-	struct rte_mbuf **packets, uint16_t count, const struct vhu_kind kind)
+transmit_end(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	const struct transmit_progress *p, const struct vhu_kind kind)
+{
+	publish_burst(ring, snapshot, p->old, kind);
+	if (p->moved != 0) {
+		vhu_count(&ring->counters.packets, p->moved);
+		vhu_count(&ring->counters.bytes, p->bytes);
+		vhu_count(&ring->counters.bursts, 1);
+	}
+	return (uint16_t)p->done;
+}
+
+/* Any number of packets of any kind, run by run, from wherever the burst has come. */
+VHU_SPECIALISED uint16_t
+transmit_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, unsigned int count, struct transmit_progress p,
+	const struct vhu_kind kind)
 {
 	struct vhu_queue *queue = vhu_queue_of(ring);
-	const struct vhu_walk old = vhu_used_position(ring);
-	unsigned int done = 0, moved = 0;
 	struct vhu_gathered g;
-	uint64_t bytes = 0;
+
+	while (p.done < count) {
+		unsigned int n, run = count - p.done < VHU_RUN ? count - p.done : VHU_RUN;
+		struct rte_mbuf **next = &packets[p.done];
+		enum vhu_slow slow;
+		uint32_t size;
+
+		run = transmit_room(ring, snapshot, run, kind);
+		if (run == 0)
+			break;
+		n = kind.packed ? packed_transmit_gather(queue, snapshot, next, run, &g) :
+			split_transmit_gather(queue, snapshot, next, run, &g);
+		if (n != 0) {
+			struct transmitted sum = kind.offload ?
+				transmit_copy_offload(snapshot, &g, next, n) :
+				transmit_copy_plain(snapshot, &g, next, n);
+
+			p.bytes += sum.bytes;
+			transmit_give(ring, snapshot, &g, next, n, sum.odd, kind, false);
+			p.done += n;
+			p.moved += n;
+		}
+		if (n == run)
+			continue;
+		if (kind.packed && !packed_waits(ring, snapshot))
+			break;
+		size = packets[p.done]->pkt_len;
+		slow = vhu_slow_transmit(queue, snapshot, packets[p.done]);
+		if (slow == VHU_SLOW_STOP)
+			break;
+		p.done++;
+		if (slow == VHU_SLOW_DONE) {
+			p.moved++;
+			p.bytes += size;
+		}
+	}
+	return transmit_end(ring, snapshot, &p, kind);
+}
+
+/* A few packets of the common kind, without a call: the mirror image of receive_few(). */
+VHU_SPECIALISED struct transmit_progress
+transmit_few(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, unsigned int wanted, const struct vhu_kind kind)
+{
+	struct vhu_queue *queue = vhu_queue_of(ring);
+	struct transmit_progress p = { .old = vhu_used_position(ring) };
+	struct transmitted sum;
+	struct vhu_gathered g;
+	unsigned int n;
+
+	wanted = transmit_room(ring, snapshot, wanted, kind);
+	if (kind.packed) {
+		n = packed_transmit_run(queue, snapshot, packets, wanted, &g);
+	} else {
+		split_heads_few(ring, snapshot, wanted, g.head);
+		n = split_transmit_run(queue, snapshot, packets, wanted, &g);
+	}
+	if (n == 0)
+		return p;
+	sum = transmit_copy(snapshot, &g, packets, n, kind.offload);
+	transmit_give(ring, snapshot, &g, packets, n, sum.odd, kind, true);
+	p.bytes = sum.bytes;
+	p.done = p.moved = n;
+	return p;
+}
+
+/* @param many  transmit_many() for this kind. */
+VHU_SPECIALISED uint16_t
+transmit_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, uint16_t count, transmit_many_fn many,
+	const struct vhu_kind kind)
+{
+	struct transmit_progress p = { .old = vhu_used_position(ring) };
 
 	if (__builtin_expect(vhu_ring_is_broken(ring) || count == 0, 0))
 		return 0;
@@ -149,54 +271,14 @@ transmit_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		return 0;
 	}
 	vhu_hint_check(&snapshot->space, &ring->hint);
-	while (done < count) {
-		unsigned int n, run = count - done < VHU_RUN ? count - done : VHU_RUN;
-		enum vhu_slow slow;
-		uint32_t size;
-
-		run = transmit_room(ring, snapshot, run, kind);
-		if (run == 0)
-			break;
-		n = kind.packed ?
-			packed_transmit_gather(queue, snapshot, &packets[done], run, &g) :
-			split_transmit_gather(queue, snapshot, &packets[done], run, &g);
-		if (n != 0) {
-			struct transmitted sum = kind.offload ?
-				transmit_copy_offload(snapshot, &g, &packets[done], n) :
-				transmit_copy_plain(snapshot, &g, &packets[done], n);
-
-			bytes += sum.bytes;
-			if (__builtin_expect(snapshot->dirty != NULL, 0))
-				vhu_mark_buffers(snapshot, g.host, g.size, n);
-			if (kind.packed)
-				packed_give(ring, snapshot, &g, n, false);
-			else
-				split_give(ring, snapshot, &g, g.size, n, false);
-			free_run(&packets[done], n, sum.odd);
-			done += n;
-			moved += n;
-		}
-		if (n == run)
-			continue;
-		if (kind.packed && !packed_waits(ring, snapshot))
-			break;
-		size = packets[done]->pkt_len;
-		slow = vhu_slow_transmit(queue, snapshot, packets[done]);
-		if (slow == VHU_SLOW_STOP)
-			break;
-		done++;
-		if (slow == VHU_SLOW_DONE) {
-			moved++;
-			bytes += size;
-		}
-	}
-	publish_burst(ring, snapshot, old, kind);
-	if (moved != 0) {
-		vhu_count(&ring->counters.packets, moved);
-		vhu_count(&ring->counters.bytes, bytes);
-		vhu_count(&ring->counters.bursts, 1);
-	}
-	return (uint16_t)done;
+	/* Written out for one, which then stays in registers. */
+	if (count == 1)
+		p = transmit_few(ring, snapshot, packets, 1, kind);
+	else if (count <= VHU_FEW)
+		p = transmit_few(ring, snapshot, packets, count, kind);
+	if (p.done == count)
+		return transmit_end(ring, snapshot, &p, kind);
+	return many(ring, snapshot, packets, count, p);
 }
 
 #endif /* VHU_NET_TRANSMIT_H */
