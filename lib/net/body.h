@@ -29,6 +29,7 @@ struct vhu_body_entry {
 struct vhu_body {
 	struct vhu_body_entry receive[2][2][2]; /* [format][in_order][offload] */
 	struct vhu_body_entry transmit[2][2];   /* [format][offload] */
+	void (*copy)(void *to, const void *from, size_t size); /* for vhu_cursor_copy */
 };
 
 extern const struct vhu_body vhu_body_base;

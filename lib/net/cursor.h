@@ -14,6 +14,25 @@
 #include <string.h>
 #include <sys/uio.h>
 
+/**
+ * Copies pieces of payload that are worth it: the copy of the bursts' instruction set (body.h).
+ * vhu_net_specialise() writes it before the first snapshot is published, always the same; lcores
+ * read it.
+ */
+extern void (*vhu_cursor_copy)(void *to, const void *from, size_t size)
+	__attribute__((visibility("hidden")));
+
+/** Shorter pieces are not worth the call. */
+#define VHU_CURSOR_SHORT 128
+
+static inline void
+vhu_cursor_move(void *to, const void *from, uint32_t size)
+{
+	if (size < VHU_CURSOR_SHORT)
+		memcpy(to, from, size);
+	else
+		vhu_cursor_copy(to, from, size);
+}
 
 struct vhu_cursor {
 	const struct iovec *segment;
@@ -56,7 +75,7 @@ vhu_cursor_read(struct vhu_cursor *cursor, void *to, uint32_t size)
 	uint8_t *host;
 
 	while (done < size && (piece = vhu_cursor_piece(cursor, size - done, &host)) != 0) {
-		memcpy((uint8_t *)to + done, host, piece);
+		vhu_cursor_move((uint8_t *)to + done, host, piece);
 		done += piece;
 	}
 	return done;
@@ -70,7 +89,7 @@ vhu_cursor_write(struct vhu_cursor *cursor, const void *from, uint32_t size)
 	uint8_t *host;
 
 	while (done < size && (piece = vhu_cursor_piece(cursor, size - done, &host)) != 0) {
-		memcpy(host, (const uint8_t *)from + done, piece);
+		vhu_cursor_move(host, (const uint8_t *)from + done, piece);
 		done += piece;
 	}
 	return done;

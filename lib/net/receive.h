@@ -185,7 +185,11 @@ struct receive_progress {
 
 /** A receive_many() for one kind. */
 typedef uint16_t (*receive_many_fn)(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
-	struct rte_mbuf **packets, unsigned int waiting, struct receive_progress p);
+	struct rte_mbuf **packets, unsigned int waiting, const struct receive_progress *sofar);
+
+/** A receive_small() for one kind. */
+typedef uint16_t (*receive_small_fn)(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, unsigned int waiting);
 
 /* The end of a burst that has taken chains, or was about to. @return frames. */
 VHU_SPECIALISED uint16_t
@@ -208,13 +212,18 @@ receive_end(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 /* Any number of chains of any kind, run by run, from wherever the burst has come. */
 VHU_SPECIALISED uint16_t
 receive_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
-	struct rte_mbuf **packets, unsigned int waiting, struct receive_progress p,
-	const struct vhu_kind kind)
+	struct rte_mbuf **packets, unsigned int waiting,
+	const struct receive_progress *sofar, const struct vhu_kind kind)
 {
+	struct receive_progress p = { .old = vhu_used_position(ring) };
 	struct vhu_queue *queue = vhu_queue_of(ring);
 	struct vhu_slow_received slow;
 	struct vhu_gathered g;
+	uint64_t bytes = 0; /* the address is taken: apart from what stays in registers */
 
+	if (sofar != NULL)
+		p = *sofar;
+	vhu_hint_check(&snapshot->space, &ring->hint);
 	while (p.done < waiting) {
 		unsigned int n, run = waiting - p.done < VHU_RUN ? waiting - p.done : VHU_RUN;
 
@@ -230,9 +239,9 @@ receive_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		if (n != 0) {
 			p.got += kind.offload ?
 				receive_copy_offload(
-					queue, snapshot, &g, &packets[p.got], n, &p.bytes) :
+					queue, snapshot, &g, &packets[p.got], n, &bytes) :
 				receive_copy_plain(
-					queue, snapshot, &g, &packets[p.got], n, &p.bytes);
+					queue, snapshot, &g, &packets[p.got], n, &bytes);
 			p.last = receive_give(ring, snapshot, &g, n, kind, false);
 			p.done += n;
 		}
@@ -246,24 +255,25 @@ receive_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		p.last = receive_give_chains(ring, snapshot, slow.chains, slow.count, kind);
 		p.done += slow.count;
 		p.got += slow.packets;
-		p.bytes += slow.bytes;
+		bytes += slow.bytes;
 		if (__builtin_expect(vhu_ring_is_broken(ring), 0))
 			break;
 	}
+	p.bytes += bytes;
 	return receive_end(ring, snapshot, &p, kind);
 }
 
 /*
  * A few chains of the common kind, without a call: around so few frames the passes' calls, and the
  * care for runs of any length, cost several times what the frames do.
- * @return how many were moved; what is left is for receive_many().
+ * What is left is for receive_many().
  */
-VHU_SPECIALISED struct receive_progress
+VHU_SPECIALISED void
 receive_few(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
-	struct rte_mbuf **packets, unsigned int wanted, const struct vhu_kind kind)
+	struct rte_mbuf **packets, unsigned int wanted, struct receive_progress *p,
+	const struct vhu_kind kind)
 {
 	struct vhu_queue *queue = vhu_queue_of(ring);
-	struct receive_progress p = { .old = vhu_used_position(ring) };
 	struct vhu_gathered g;
 	unsigned int n;
 
@@ -274,40 +284,54 @@ receive_few(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		n = split_receive_run(queue, snapshot, wanted, &g);
 	}
 	if (n == 0 || !pool_take_few(queue->pool, packets, n))
-		return p;
-	p.done = n;
-	p.got = receive_copy(queue, snapshot, &g, packets, n, kind.offload, &p.bytes);
-	p.last = receive_give(ring, snapshot, &g, n, kind, true);
-	return p;
+		return;
+	p->done = n;
+	p->got = receive_copy(queue, snapshot, &g, packets, n, kind.offload, &p->bytes);
+	p->last = receive_give(ring, snapshot, &g, n, kind, true);
 }
 
-/* @param many  receive_many() for this kind. */
+/* A burst of a few. @param many  receive_many() for this kind. */
 VHU_SPECIALISED uint16_t
-receive_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
-	struct rte_mbuf **packets, uint16_t count, receive_many_fn many,
+receive_small(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, unsigned int waiting, receive_many_fn many,
 	const struct vhu_kind kind)
 {
-	struct receive_progress p = { .old = vhu_used_position(ring) };
+	struct receive_progress p = { .old = vhu_used_position(ring) }, left;
+
+	vhu_hint_check(&snapshot->space, &ring->hint);
+	receive_few(ring, snapshot, packets, waiting, &p, kind);
+	if (__builtin_expect(p.done == waiting, 1))
+		return receive_end(ring, snapshot, &p, kind);
+	left = p; /* whose address is taken; the other one stays in registers */
+	return many(ring, snapshot, packets, waiting, &left);
+}
+
+/*
+ * Decides which function of this kind is the burst's end; itself it makes no call, so that small
+ * bursts set up one stack frame.
+ * @param first  for a ring that no burst has seen; one, few, many  for so many chains.
+ */
+VHU_SPECIALISED uint16_t
+receive_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, uint16_t count, vhu_burst_fn first, receive_small_fn one,
+	receive_small_fn few, receive_many_fn many, const struct vhu_kind kind)
+{
 	unsigned int waiting;
 
 	if (__builtin_expect(vhu_ring_is_broken(ring) || vhu_queue_of(ring)->pool == NULL, 0))
 		return 0;
 	if (__builtin_expect(ring->phase == VHU_RING_FRESH, 0))
-		vhu_ring_begin(ring, snapshot);
+		return first(ring, snapshot, packets, count);
 	waiting = receive_waiting(ring, snapshot, count, kind);
 	if (waiting == 0) {
 		vhu_count(&ring->empty, 1);
 		return 0;
 	}
-	vhu_hint_check(&snapshot->space, &ring->hint);
-	/* Written out for one, which then stays in registers. */
 	if (waiting == 1)
-		p = receive_few(ring, snapshot, packets, 1, kind);
-	else if (waiting <= VHU_FEW)
-		p = receive_few(ring, snapshot, packets, waiting, kind);
-	if (p.done == waiting)
-		return receive_end(ring, snapshot, &p, kind);
-	return many(ring, snapshot, packets, waiting, p);
+		return one(ring, snapshot, packets, 1);
+	if (waiting <= VHU_FEW)
+		return few(ring, snapshot, packets, waiting);
+	return many(ring, snapshot, packets, waiting, NULL);
 }
 
 #endif /* VHU_NET_RECEIVE_H */

@@ -6,6 +6,7 @@
 #include <rte_vect.h>
 
 #include "net/body.h"
+#include "net/cursor.h"
 #include "net/queue.h"
 #include "wire/spec.h"
 
@@ -95,12 +96,22 @@ translated_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	return n;
 }
 
+static void
+copy_plain(void *to, const void *from, size_t size)
+{
+	memcpy(to, from, size);
+}
+
+void (*vhu_cursor_copy)(void *to, const void *from, size_t size) = copy_plain;
+
 int
 vhu_net_specialise(const struct vhu_queue *queue, struct vhu_snapshot *snapshot)
 {
 	const struct vhu_body *body = best_body();
 	const struct vhu_body_entry *entry;
 
+	if (vhu_cursor_copy != body->copy) /* lcores read it once the first is published */
+		vhu_cursor_copy = body->copy;
 	if (vhu_ring_receives(queue->index))
 		entry = &body->receive[snapshot->format][snapshot->in_order]
 			[(snapshot->features & RECEIVE_OFFLOADS) != 0];

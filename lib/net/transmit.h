@@ -10,30 +10,15 @@
  * Transmitting a burst to the guest.
  *
  * The mirror image of receive.h. A packet of one segment without requests meets a buffer of one
- * writable descriptor that holds it: such pairs are gathered and then copied. The rest goes through
- * vhu_slow_transmit(). The driver needs the length of each buffer, so each has a used entry of its
- * own even if IN_ORDER was negotiated. Included by body.c only, after receive.h.
+ * writable descriptor that holds it: such pairs are gathered and then copied. Packets of several
+ * segments, or that need several such buffers, are gathered and copied by wide.h. The rest goes
+ * through vhu_slow_transmit(). The driver needs the length of each buffer, so each has a used entry
+ * of its own even if IN_ORDER was negotiated. Included by body.c only, after receive.h.
  */
 
-#include "net/hash.h"
+#include "net/header.h"
 #include "net/mark.h"
-
-/* The header of a packet without requests: @p flags, and one buffer where that field exists. */
-static inline void
-store_header(uint8_t *host, uint32_t header_size, uint64_t flags, const struct rte_mbuf *m)
-{
-	/*
-	 * Blind: comparing first would bring the line twice, and the payload makes it dirty anyway.
-	 */
-	*(vhu_word8_t *)host = flags;
-	if (__builtin_expect(header_size == sizeof(struct virtio_net_hdr), 0)) {
-		*(vhu_word2_t *)(host + 8) = 0; /* csum_offset */
-		return;
-	}
-	*(vhu_word4_t *)(host + 8) = 1u << 16; /* csum_offset 0, num_buffers 1 */
-	if (__builtin_expect(header_size != sizeof(struct virtio_net_hdr_mrg_rxbuf), 0))
-		*(vhu_word8_t *)(host + 12) = vhu_hash_fields(m);
-}
+#include "net/wide.h"
 
 /** What a second pass learned: it has the mbufs in hand, so that nobody has to look again. */
 struct transmitted {
@@ -61,7 +46,7 @@ transmit_copy(const struct vhu_snapshot *snapshot, const struct vhu_gathered *g,
 		uint8_t *host = g->host[i];
 		uint32_t size = g->size[i] - header_size;
 
-		store_header(host, header_size, offload ? vhu_offload_data_valid(m) : 0, m);
+		store_header(host, header_size, offload ? vhu_offload_data_valid(m) : 0, 1, m);
 		vhu_copy(host + header_size, data, size);
 		bytes += size;
 		rearm_bits |= rearm ^ one;
@@ -145,9 +130,13 @@ struct transmit_progress {
 	uint64_t bytes;       /* of frames moved */
 };
 
+/** A transmit_small() for one kind. */
+typedef uint16_t (*transmit_small_fn)(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, unsigned int count);
+
 /** A transmit_many() for one kind. */
 typedef uint16_t (*transmit_many_fn)(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
-	struct rte_mbuf **packets, unsigned int count, struct transmit_progress p);
+	struct rte_mbuf **packets, unsigned int count, const struct transmit_progress *sofar);
 
 /* Give back and free what was copied. */
 VHU_SPECIALISED void
@@ -164,6 +153,46 @@ transmit_give(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	else
 		split_give(ring, snapshot, g, g->size, n, false);
 	free_run(packets, n, odd, few);
+}
+
+/*
+ * Take a run of packets that need more than one buffer or mbuf each.
+ * @return packets moved; 0: the next is not of that kind, or there are too few buffers.
+ */
+VHU_SPECIALISED unsigned int
+transmit_wide(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, unsigned int count, bool offload, uint64_t *bytes,
+	const bool packed)
+{
+	struct vhu_gathered g;
+	struct wide_run run;
+
+	wide_gather(ring, snapshot, packets, count, &g, &run, packed);
+	if (run.packets == 0)
+		return 0;
+	*bytes += wide_copy(snapshot, &g, packets, &run, offload);
+	if (snapshot->dirty != NULL)
+		vhu_mark_buffers(snapshot, g.host, g.size, run.buffers);
+	if (packed)
+		packed_give(ring, snapshot, &g, run.buffers, false);
+	else
+		split_give(ring, snapshot, &g, g.size, run.buffers, false);
+	rte_pktmbuf_free_bulk(packets, run.packets);
+	return run.packets;
+}
+
+VHU_PASS unsigned int
+transmit_wide_split(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, unsigned int count, bool offload, uint64_t *bytes)
+{
+	return transmit_wide(ring, snapshot, packets, count, offload, bytes, false);
+}
+
+VHU_PASS unsigned int
+transmit_wide_packed(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, unsigned int count, bool offload, uint64_t *bytes)
+{
+	return transmit_wide(ring, snapshot, packets, count, offload, bytes, true);
 }
 
 /* The end of a burst. @return packets consumed. */
@@ -183,12 +212,17 @@ transmit_end(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 /* Any number of packets of any kind, run by run, from wherever the burst has come. */
 VHU_SPECIALISED uint16_t
 transmit_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
-	struct rte_mbuf **packets, unsigned int count, struct transmit_progress p,
-	const struct vhu_kind kind)
+	struct rte_mbuf **packets, unsigned int count,
+	const struct transmit_progress *sofar, const struct vhu_kind kind)
 {
+	struct transmit_progress p = { .old = vhu_used_position(ring) };
 	struct vhu_queue *queue = vhu_queue_of(ring);
 	struct vhu_gathered g;
+	uint64_t bytes = 0; /* the address is taken: apart from what stays in registers */
 
+	if (sofar != NULL)
+		p = *sofar;
+	vhu_hint_check(&snapshot->space, &ring->hint);
 	while (p.done < count) {
 		unsigned int n, run = count - p.done < VHU_RUN ? count - p.done : VHU_RUN;
 		struct rte_mbuf **next = &packets[p.done];
@@ -205,7 +239,7 @@ transmit_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 				transmit_copy_offload(snapshot, &g, next, n) :
 				transmit_copy_plain(snapshot, &g, next, n);
 
-			p.bytes += sum.bytes;
+			bytes += sum.bytes;
 			transmit_give(ring, snapshot, &g, next, n, sum.odd, kind, false);
 			p.done += n;
 			p.moved += n;
@@ -214,6 +248,17 @@ transmit_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 			continue;
 		if (kind.packed && !packed_waits(ring, snapshot))
 			break;
+		next = &packets[p.done];
+		n = kind.packed ?
+			transmit_wide_packed(
+				ring, snapshot, next, count - p.done, kind.offload, &bytes) :
+			transmit_wide_split(
+				ring, snapshot, next, count - p.done, kind.offload, &bytes);
+		if (n != 0) {
+			p.done += n;
+			p.moved += n;
+			continue;
+		}
 		size = packets[p.done]->pkt_len;
 		slow = vhu_slow_transmit(queue, snapshot, packets[p.done]);
 		if (slow == VHU_SLOW_STOP)
@@ -221,19 +266,20 @@ transmit_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		p.done++;
 		if (slow == VHU_SLOW_DONE) {
 			p.moved++;
-			p.bytes += size;
+			bytes += size;
 		}
 	}
+	p.bytes += bytes;
 	return transmit_end(ring, snapshot, &p, kind);
 }
 
 /* A few packets of the common kind, without a call: the mirror image of receive_few(). */
-VHU_SPECIALISED struct transmit_progress
+VHU_SPECIALISED void
 transmit_few(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
-	struct rte_mbuf **packets, unsigned int wanted, const struct vhu_kind kind)
+	struct rte_mbuf **packets, unsigned int wanted, struct transmit_progress *p,
+	const struct vhu_kind kind)
 {
 	struct vhu_queue *queue = vhu_queue_of(ring);
-	struct transmit_progress p = { .old = vhu_used_position(ring) };
 	struct transmitted sum;
 	struct vhu_gathered g;
 	unsigned int n;
@@ -246,39 +292,52 @@ transmit_few(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		n = split_transmit_run(queue, snapshot, packets, wanted, &g);
 	}
 	if (n == 0)
-		return p;
+		return;
 	sum = transmit_copy(snapshot, &g, packets, n, kind.offload);
 	transmit_give(ring, snapshot, &g, packets, n, sum.odd, kind, true);
-	p.bytes = sum.bytes;
-	p.done = p.moved = n;
-	return p;
+	p->bytes = sum.bytes;
+	p->done = p->moved = n;
 }
 
-/* @param many  transmit_many() for this kind. */
+/* A burst of a few. @param many  transmit_many() for this kind. */
 VHU_SPECIALISED uint16_t
-transmit_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
-	struct rte_mbuf **packets, uint16_t count, transmit_many_fn many,
+transmit_small(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, unsigned int count, transmit_many_fn many,
 	const struct vhu_kind kind)
 {
-	struct transmit_progress p = { .old = vhu_used_position(ring) };
+	struct transmit_progress p = { .old = vhu_used_position(ring) }, left;
 
+	vhu_hint_check(&snapshot->space, &ring->hint);
+	transmit_few(ring, snapshot, packets, count, &p, kind);
+	if (__builtin_expect(p.done == count, 1))
+		return transmit_end(ring, snapshot, &p, kind);
+	left = p; /* whose address is taken; the other one stays in registers */
+	return many(ring, snapshot, packets, count, &left);
+}
+
+/*
+ * Decides which function of this kind is the burst's end; itself it makes no call, so that small
+ * bursts set up one stack frame.
+ * @param first  for a ring that no burst has seen; one, few, many  for so many packets.
+ */
+VHU_SPECIALISED uint16_t
+transmit_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
+	struct rte_mbuf **packets, uint16_t count, vhu_burst_fn first, transmit_small_fn one,
+	transmit_small_fn few, transmit_many_fn many, const struct vhu_kind kind)
+{
 	if (__builtin_expect(vhu_ring_is_broken(ring) || count == 0, 0))
 		return 0;
 	if (__builtin_expect(ring->phase == VHU_RING_FRESH, 0))
-		vhu_ring_begin(ring, snapshot);
+		return first(ring, snapshot, packets, count);
 	if (!transmit_any(ring, snapshot, count, kind)) {
 		vhu_count(&ring->empty, 1);
 		return 0;
 	}
-	vhu_hint_check(&snapshot->space, &ring->hint);
-	/* Written out for one, which then stays in registers. */
 	if (count == 1)
-		p = transmit_few(ring, snapshot, packets, 1, kind);
-	else if (count <= VHU_FEW)
-		p = transmit_few(ring, snapshot, packets, count, kind);
-	if (p.done == count)
-		return transmit_end(ring, snapshot, &p, kind);
-	return many(ring, snapshot, packets, count, p);
+		return one(ring, snapshot, packets, 1);
+	if (count <= VHU_FEW)
+		return few(ring, snapshot, packets, count);
+	return many(ring, snapshot, packets, count, NULL);
 }
 
 #endif /* VHU_NET_TRANSMIT_H */

@@ -144,6 +144,91 @@ too_few_mergeable_buffers_are_left_alone(void **state)
 	rig_free(rig);
 }
 
+/* One packet of each small burst is not of the common kind, at every place. */
+static void
+small_bursts_take_what_is_not_common(void **state)
+{
+	struct rig *rig = rig_new(0, 0);
+	uint16_t count, odd, i, slot = 0;
+
+	(void)state;
+	for (count = 1; count <= 5; count++) {
+		for (odd = 0; odd < count; odd++) {
+			struct rte_mbuf *packets[5];
+
+			for (i = 0; i < count; i++) {
+				rig_buffer(rig, (uint16_t)(slot + i), RIG_SLOT, WRITE);
+				packets[i] = rig_mbuf(rig, 200u + i, i == odd ? 90 : 2048, i);
+			}
+			assert_int_equal(vhu_tx_burst(rig->queue, packets, count), count);
+			for (i = 0; i < count; i++, slot++) {
+				assert_true(rig_matches(rig_host(rig, rig_slot(slot)) + HEADER,
+					200u + i, i));
+				assert_int_equal(rig->used->ring[slot].id, slot);
+				assert_int_equal(rig->used->ring[slot].len, HEADER + 200u + i);
+			}
+			assert_int_equal(rig->used->idx, slot);
+		}
+	}
+	rig_free(rig);
+}
+
+/* Packets of one, three and five buffers in turn, more than one run of them. */
+static void
+wide_packets_of_a_burst_keep_order(void **state)
+{
+	static const uint32_t sizes[] = { 70, 2500, 5000 };
+	struct rig *rig = rig_new(0, MERGEABLE);
+	unsigned int free_before = rte_mempool_avail_count(rig->pool), i, entry = 0;
+	struct rte_mbuf *packets[75];
+	uint8_t frame[5120 + HEADER];
+
+	(void)state;
+	for (i = 0; i < 225; i++)
+		rig_buffer(rig, (uint16_t)i, 1024, WRITE);
+	for (i = 0; i < 75; i++)
+		packets[i] = rig_mbuf(rig, sizes[i % 3], 1500, i);
+	assert_int_equal(vhu_tx_burst(rig->queue, packets, 75), 75);
+	assert_int_equal(rte_mempool_avail_count(rig->pool), free_before);
+	assert_int_equal(rig->used->idx, 225);
+	for (i = 0; i < 75; i++) {
+		uint32_t left = sizes[i % 3] + HEADER, at = 0;
+
+		assert_int_equal(num_buffers(rig, rig_slot(entry)), (left + 1023) / 1024);
+		for (; left != 0; entry++) {
+			uint32_t size = left < 1024 ? left : 1024;
+
+			assert_int_equal(rig->used->ring[entry].id, entry);
+			assert_int_equal(rig->used->ring[entry].len, size);
+			memcpy(frame + at, rig_host(rig, rig_slot(entry)), size);
+			at += size;
+			left -= size;
+		}
+		assert_true(rig_matches(frame + HEADER, sizes[i % 3], i));
+	}
+	rig_free(rig);
+}
+
+static void
+segmented_packet_meets_a_plain_buffer(void **state)
+{
+	struct rig *rig = rig_new(0, 0);
+	struct rte_mbuf *packets[6];
+	uint16_t i;
+
+	(void)state;
+	for (i = 0; i < 6; i++) {
+		rig_buffer(rig, i, RIG_SLOT, WRITE);
+		packets[i] = rig_mbuf(rig, 1000u + i, 300, i);
+	}
+	assert_int_equal(vhu_tx_burst(rig->queue, packets, 6), 6);
+	for (i = 0; i < 6; i++) {
+		assert_true(rig_matches(rig_host(rig, rig_slot(i)) + HEADER, 1000u + i, i));
+		assert_int_equal(rig->used->ring[i].len, HEADER + 1000u + i);
+	}
+	rig_free(rig);
+}
+
 static void
 segmented_packet_meets_a_chain(void **state)
 {
@@ -429,6 +514,9 @@ main(void)
 		cmocka_unit_test(packets_without_a_buffer_stay_with_the_caller),
 		cmocka_unit_test(frame_is_spread_over_mergeable_buffers),
 		cmocka_unit_test(too_few_mergeable_buffers_are_left_alone),
+		cmocka_unit_test(small_bursts_take_what_is_not_common),
+		cmocka_unit_test(wide_packets_of_a_burst_keep_order),
+		cmocka_unit_test(segmented_packet_meets_a_plain_buffer),
 		cmocka_unit_test(segmented_packet_meets_a_chain),
 		cmocka_unit_test(frame_too_large_for_a_plain_buffer_is_dropped),
 		cmocka_unit_test(legacy_header_has_ten_bytes),
