@@ -65,6 +65,16 @@ fours_any_negative(vhu_four8_t v)
 	return __builtin_ia32_movmskpd256((four_doubles)v) != 0;
 }
 
+/** The lesser of each lane and @p most, both below 2^31. */
+static inline vhu_four4_t
+fours_least(vhu_four4_t v, uint32_t most)
+{
+	typedef int32_t four_signed __attribute__((vector_size(16)));
+	four_signed less = (four_signed)(v - most);
+
+	return (vhu_four4_t)(less & less >> 31) + most;
+}
+
 /** Negative where a buffer does not lie in the extent as a whole. */
 static inline vhu_four8_t
 fours_outside(const struct vhu_extent *extent, vhu_four8_t address, vhu_four8_t length)
@@ -83,6 +93,7 @@ fours_receive(const struct vhu_terms *terms, const struct vhu_extent *extent, st
 	vhu_four8_t flags, struct vhu_gathered *g, unsigned int i)
 {
 	vhu_four8_t length = d.word & UINT32_MAX, host = d.address + extent->delta, bad;
+	vhu_four4_t size, second;
 	unsigned int j;
 
 	bad = -flags;
@@ -92,9 +103,11 @@ fours_receive(const struct vhu_terms *terms, const struct vhu_extent *extent, st
 	if (__builtin_expect(fours_any_negative(bad), 0))
 		return false;
 	*(vhu_four8_t *)&g->host[i] = host;
-	*(vhu_four4_t *)&g->size[i] = __builtin_convertvector(length, vhu_four4_t);
+	size = __builtin_convertvector(length, vhu_four4_t);
+	*(vhu_four4_t *)&g->size[i] = size;
+	second = fours_least(size - 1, terms->unread + 64);
 	for (j = 0; j < VHU_FOURS; j++)
-		gather_prefetch_read((const uint8_t *)(uintptr_t)host[j]);
+		gather_prefetch_read(terms, (const uint8_t *)(uintptr_t)host[j], second[j]);
 	return true;
 }
 
@@ -121,7 +134,8 @@ fours_transmit(const struct vhu_terms *terms, const struct vhu_extent *extent, s
 	*(vhu_four8_t *)&g->host[i] = host;
 	*(vhu_four4_t *)&g->size[i] = size;
 	for (j = 0; j < VHU_FOURS; j++)
-		gather_prefetch_write((const uint8_t *)(uintptr_t)host[j]);
+		gather_prefetch_frame((const uint8_t *)(uintptr_t)host[j],
+			terms->header_size);
 	return true;
 }
 #else

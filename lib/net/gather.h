@@ -15,6 +15,7 @@
  */
 
 #include "net/copy.h"
+#include "net/header.h"
 #include "net/offload.h"
 #include "net/queue.h"
 
@@ -50,6 +51,7 @@ struct vhu_gathered {
 struct vhu_terms {
 	uint32_t header_size;
 	uint32_t room;       /* frame bytes that fit into one mbuf */
+	uint32_t unread;     /* bytes at the front of a buffer that nobody will look at */
 };
 
 /** What the bodies of a direction have in common but for these constants. */
@@ -78,12 +80,23 @@ gather_translate(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	return contiguous == size ? host : NULL;
 }
 
-/** Two lines of payload; beyond them the hardware's own prefetching has caught on. */
+/**
+ * Where the second line to prefetch of a buffer of @p size bytes is: the buffer's last or the next.
+ * Beyond two lines the hardware's own prefetching has caught on.
+ */
+#define VHU_SECOND_LINE(terms, size) ((size) - 1 < (terms)->unread + 64 ? (size) - 1 : \
+	(terms)->unread + 64)
+
+/**
+ * Two lines, or the only one that will be read: a header without requests that lies in a line of
+ * its own stays with the driver, which saves each frame of 64 bytes one of its two transfers
+ * between the cores.
+ */
 static inline void
-gather_prefetch_read(const uint8_t *host)
+gather_prefetch_read(const struct vhu_terms *terms, const uint8_t *host, uint32_t second)
 {
-	__builtin_prefetch(host);
-	__builtin_prefetch(host + 64);
+	__builtin_prefetch(host + terms->unread);
+	__builtin_prefetch(host + second);
 }
 
 /** For writing, so that the guest's lines arrive in the state in which a store needs them. */
@@ -91,6 +104,17 @@ static inline void
 gather_prefetch_write(const uint8_t *host)
 {
 	__builtin_prefetch(host, 1);
+	__builtin_prefetch(host + 64, 1);
+}
+
+/** The same for a buffer that begins with a header: one that lies apart is only compared. */
+static inline void
+gather_prefetch_frame(const uint8_t *host, uint32_t header_size)
+{
+	if (header_lies_apart((uintptr_t)host, header_size))
+		__builtin_prefetch(host);
+	else
+		__builtin_prefetch(host, 1);
 	__builtin_prefetch(host + 64, 1);
 }
 

@@ -135,7 +135,7 @@ packed_receive_one(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	host = gather_translate(ring, snapshot, extent, d.address, size, VHU_READ);
 	if (__builtin_expect(host == NULL, 0))
 		return false;
-	gather_prefetch_read(host);
+	gather_prefetch_read(terms, host, VHU_SECOND_LINE(terms, size));
 	g->host[i] = host;
 	g->size[i] = size;
 	g->used[i] = (d.word & PACKED_ID) | flags->used;
@@ -158,7 +158,7 @@ packed_transmit_one(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	host = gather_translate(ring, snapshot, extent, d.address, size, VHU_WRITE);
 	if (__builtin_expect(host == NULL, 0))
 		return false;
-	gather_prefetch_write(host);
+	gather_prefetch_frame(host, terms->header_size);
 	g->host[i] = host;
 	g->size[i] = size;
 	g->used[i] = (d.word & PACKED_ID) | flags->used | size;
@@ -168,10 +168,10 @@ packed_transmit_one(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 /* Receiving. @return how many chains from the front are available and of the common kind. */
 VHU_SPECIALISED unsigned int
 packed_receive_run(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
-	unsigned int run, struct vhu_gathered *g)
+	unsigned int run, uint32_t unread, struct vhu_gathered *g)
 {
 	const struct packed_flags flags = packed_flags_of(&queue->ring, snapshot, false);
-	const struct vhu_terms terms = { snapshot->header_size, queue->room };
+	const struct vhu_terms terms = { snapshot->header_size, queue->room, unread };
 	struct vhu_extent extent = queue->ring.hint.extent;
 	unsigned int i = 0;
 
@@ -182,9 +182,9 @@ packed_receive_run(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 
 VHU_PASS unsigned int
 packed_receive_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
-	unsigned int run, struct vhu_gathered *g)
+	unsigned int run, uint32_t unread, struct vhu_gathered *g)
 {
-	return packed_receive_run(queue, snapshot, run, g);
+	return packed_receive_run(queue, snapshot, run, unread, g);
 }
 
 /* Transmitting. @return how many pairs of packet and available buffer are of the common kind. */
@@ -193,7 +193,7 @@ packed_transmit_run(struct vhu_queue *queue, const struct vhu_snapshot *snapshot
 	struct rte_mbuf **packets, unsigned int run, struct vhu_gathered *g)
 {
 	const struct packed_flags flags = packed_flags_of(&queue->ring, snapshot, true);
-	const struct vhu_terms terms = { snapshot->header_size, 0 };
+	const struct vhu_terms terms = { snapshot->header_size, 0, 0 };
 	struct vhu_extent extent = queue->ring.hint.extent;
 	unsigned int i = 0;
 

@@ -174,6 +174,13 @@ publish_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, struct
 		vhu_ring_notify(ring, snapshot, old);
 }
 
+/* Bytes at the front of a buffer that are not looked at: without requests a header says nothing. */
+VHU_SPECIALISED uint32_t
+receive_unread(const struct vhu_snapshot *snapshot, const struct vhu_kind kind)
+{
+	return kind.offload ? 0 : snapshot->header_size;
+}
+
 /** What a burst has done so far. */
 struct receive_progress {
 	struct vhu_walk old;  /* used position at its beginning */
@@ -219,6 +226,7 @@ receive_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	struct vhu_queue *queue = vhu_queue_of(ring);
 	struct vhu_slow_received slow;
 	struct vhu_gathered g;
+	const uint32_t unread = receive_unread(snapshot, kind);
 	uint64_t bytes = 0; /* the address is taken: apart from what stays in registers */
 
 	if (sofar != NULL)
@@ -229,9 +237,9 @@ receive_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 
 		if (kind.packed) {
 			run = packed_run(ring, snapshot, run);
-			n = packed_receive_gather(queue, snapshot, run, &g);
+			n = packed_receive_gather(queue, snapshot, run, unread, &g);
 		} else {
-			n = split_receive_gather(queue, snapshot, run, &g);
+			n = split_receive_gather(queue, snapshot, run, unread, &g);
 		}
 		/* If it fails the slow path takes what mbufs there are. */
 		if (n != 0 && !pool_take(queue->pool, &packets[p.got], n))
@@ -274,14 +282,16 @@ receive_few(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	const struct vhu_kind kind)
 {
 	struct vhu_queue *queue = vhu_queue_of(ring);
+	const uint32_t unread = receive_unread(snapshot, kind);
 	struct vhu_gathered g;
 	unsigned int n;
 
 	if (kind.packed) {
-		n = packed_receive_run(queue, snapshot, packed_run(ring, snapshot, wanted), &g);
+		n = packed_receive_run(queue, snapshot, packed_run(ring, snapshot, wanted), unread,
+			&g);
 	} else {
 		split_heads_few(ring, snapshot, wanted, g.head);
-		n = split_receive_run(queue, snapshot, wanted, &g);
+		n = split_receive_run(queue, snapshot, wanted, unread, &g);
 	}
 	if (n == 0 || !pool_take_few(queue->pool, packets, n))
 		return;

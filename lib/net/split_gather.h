@@ -138,7 +138,7 @@ split_receive_one(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	host = gather_translate(ring, snapshot, extent, d.address, size, VHU_READ);
 	if (__builtin_expect(host == NULL, 0))
 		return false;
-	gather_prefetch_read(host);
+	gather_prefetch_read(terms, host, VHU_SECOND_LINE(terms, size));
 	g->host[i] = host;
 	g->size[i] = size;
 	return true;
@@ -163,7 +163,7 @@ split_transmit_one(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	host = gather_translate(ring, snapshot, extent, d.address, size, VHU_WRITE);
 	if (__builtin_expect(host == NULL, 0))
 		return false;
-	gather_prefetch_write(host);
+	gather_prefetch_frame(host, terms->header_size);
 	g->host[i] = host;
 	g->size[i] = size;
 	return true;
@@ -172,10 +172,10 @@ split_transmit_one(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 /* Receiving, heads known. @return how many chains from the front are of the common kind. */
 VHU_SPECIALISED unsigned int
 split_receive_run(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
-	unsigned int run, struct vhu_gathered *g)
+	unsigned int run, uint32_t unread, struct vhu_gathered *g)
 {
 	const struct split_table table = split_table_of(snapshot);
-	const struct vhu_terms terms = { snapshot->header_size, queue->room };
+	const struct vhu_terms terms = { snapshot->header_size, queue->room, unread };
 	struct vhu_extent extent = queue->ring.hint.extent;
 	unsigned int i = 0;
 
@@ -186,10 +186,10 @@ split_receive_run(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 
 VHU_PASS unsigned int
 split_receive_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
-	unsigned int run, struct vhu_gathered *g)
+	unsigned int run, uint32_t unread, struct vhu_gathered *g)
 {
 	split_heads(&queue->ring, snapshot, run, g->head);
-	return split_receive_run(queue, snapshot, run, g);
+	return split_receive_run(queue, snapshot, run, unread, g);
 }
 
 /* Transmitting, heads known. @return how many pairs from the front are of the common kind. */
@@ -198,7 +198,7 @@ split_transmit_run(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 	struct rte_mbuf **packets, unsigned int run, struct vhu_gathered *g)
 {
 	const struct split_table table = split_table_of(snapshot);
-	const struct vhu_terms terms = { snapshot->header_size, 0 };
+	const struct vhu_terms terms = { snapshot->header_size, 0, 0 };
 	struct vhu_extent extent = queue->ring.hint.extent;
 	unsigned int i = 0;
 

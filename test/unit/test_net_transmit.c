@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 
 #include <rte_vect.h>
 
@@ -261,6 +262,59 @@ frame_too_large_for_a_plain_buffer_is_dropped(void **state)
 	assert_int_equal(rig->used->idx, 0);
 	assert_int_equal(transmit(rig, rig_mbuf(rig, 988, 2048, 0)), 1);
 	assert_int_equal(rig->used->idx, 1);
+	rig_free(rig);
+}
+
+/* A buffer whose header ends page @p page of the first region; its frame begins the next page. */
+static uint8_t *
+buffer_across_pages(struct rig *rig, uint16_t index, unsigned int page)
+{
+	uint64_t address = RIG_BASE + page * 4096 - HEADER;
+
+	rig_descriptor(rig, index, address, HEADER + 100, WRITE, 0);
+	rig_available(rig, index);
+	return rig_host(rig, address);
+}
+
+static void
+header_that_is_there_is_not_written_again(void **state)
+{
+	struct rig *rig = rig_new(0, MERGEABLE);
+	struct rte_mbuf *packets[8];
+	uint16_t i;
+
+	(void)state;
+	for (i = 0; i < 8; i++) {
+		uint8_t *host = buffer_across_pages(rig, i, 512 + 2 * i);
+
+		memset(host, 0, HEADER);
+		host[10] = 1;
+		/* A store to it would end the test. */
+		assert_int_equal(mprotect(host + HEADER - 4096, 4096, PROT_READ), 0);
+		packets[i] = rig_mbuf(rig, 64, 2048, i);
+	}
+	assert_int_equal(vhu_tx_burst(rig->queue, packets, 8), 8);
+	for (i = 0; i < 8; i++)
+		assert_true(rig_matches(rig->region[0] + (512 + 2 * i) * 4096, 64, i));
+	rig_free(rig);
+}
+
+static void
+every_stale_byte_of_a_header_is_replaced(void **state)
+{
+	struct rig *rig = rig_new(0, MERGEABLE);
+	uint8_t header[HEADER] = { [10] = 1 };
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < HEADER; i++) {
+		uint8_t *host = buffer_across_pages(rig, (uint16_t)i, 512);
+
+		memcpy(host, header, HEADER);
+		host[i] ^= 0x80;
+		assert_int_equal(transmit(rig, rig_mbuf(rig, 64, 2048, 0)), 1);
+		assert_memory_equal(host, header, HEADER);
+	}
 	rig_free(rig);
 }
 
@@ -519,6 +573,8 @@ main(void)
 		cmocka_unit_test(segmented_packet_meets_a_plain_buffer),
 		cmocka_unit_test(segmented_packet_meets_a_chain),
 		cmocka_unit_test(frame_too_large_for_a_plain_buffer_is_dropped),
+		cmocka_unit_test(header_that_is_there_is_not_written_again),
+		cmocka_unit_test(every_stale_byte_of_a_header_is_replaced),
 		cmocka_unit_test(legacy_header_has_ten_bytes),
 		cmocka_unit_test(buffer_over_two_regions_is_filled),
 		cmocka_unit_test(frame_at_the_end_of_a_region_is_not_written_past),
