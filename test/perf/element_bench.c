@@ -3,10 +3,10 @@
  */
 
 /*
- * What an element costs: vu_queue_pop() and vu_queue_push() of chains of two descriptors, in cycles
- * of the time stamp counter. One source for both libraries of the API: test/perf/elements builds it
- * with each and compares. The front-end is this thread: it makes a batch of chains available, and
- * only what the device does with them is timed.
+ * What an element costs: vu_queue_pop() and vu_queue_push() of chains of two descriptors. One
+ * source for both libraries of the API: test/perf/elements builds a shared object with each, which
+ * element_slices.c loads side by side. The front-end is this thread: it makes a batch of chains
+ * available, and only what the device does with them is timed.
  */
 
 #include <stdint.h>
@@ -19,6 +19,8 @@
 #include <unistd.h>
 
 #include <libvhost-user.h>
+
+#include "element_bench.h"
 
 #ifdef __x86_64__
 #include <x86intrin.h>
@@ -197,32 +199,39 @@ compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Print the median over batches, in cycles per element. */
-static void
-measure(const char *name, uint64_t (*work)(void), unsigned int rounds)
+/* The median over batches. */
+static double
+measure(uint64_t (*work)(void), unsigned int batches)
 {
-	uint64_t *cost = calloc(rounds, sizeof(*cost));
+	static uint64_t cost[ELEMENT_BATCHES_MAX];
 	unsigned int i;
 
-	for (i = 0; i < rounds; i++) {
+	for (i = 0; i < batches; i++) {
 		offer();
 		cost[i] = work();
 	}
-	qsort(cost, rounds, sizeof(*cost), compare);
-	printf("%s %.1f\n", name, (double)cost[rounds / 2] / BATCH);
-	free(cost);
+	qsort(cost, batches, sizeof(*cost), compare);
+	return (double)cost[batches / 2] / BATCH;
 }
 
-int
-main(int argc, char **argv)
+static double
+pair(unsigned int batches)
 {
-	unsigned int rounds = argc > 1 ? (unsigned int)atoi(argv[1]) : 20000;
-
-	start();
-	measure("warm-up", one_by_one, rounds / 10 + 1);
-	measure("pair", one_by_one, rounds);
-#ifdef BURST
-	measure("burst", in_bursts, rounds);
-#endif
-	return 0;
+	return measure(one_by_one, batches);
 }
+
+#ifdef BURST
+static double
+burst(unsigned int batches)
+{
+	return measure(in_bursts, batches);
+}
+#endif
+
+const struct element_bench element_bench = {
+	.start = start,
+	.pair = pair,
+#ifdef BURST
+	.burst = burst,
+#endif
+};
