@@ -145,7 +145,7 @@ begin_to_look(struct vu_queue *queue, uint32_t removal)
 	queue->looking = removal;
 	queue->look_at = 0;
 	for (id = 0; id < queue->held_count; id++)
-		/* What is not out may get any number but this one next. */
+		/* What is not out gets another number next, unless it was put back: it counts. */
 		queue->awaited[id] = queue->elements.slots[id].sequence;
 }
 
@@ -164,6 +164,9 @@ vu_queue_look_back(struct vu_queue *queue)
 		/* Partner: the acquire load in is_done_with(). */
 		atomic_store_explicit(&queue->returned, queue->looking, memory_order_release);
 	/* Until all is back no element may be taken the short way, where nobody looks. */
-	if (removal != atomic_load_explicit(&queue->returned, memory_order_relaxed))
+	if (removal != atomic_load_explicit(&queue->returned, memory_order_relaxed)) {
+		vhu_direct_close(&queue->elements);
+		/* ... and what gives elements back does not open it again. */
 		queue->elements.ring.hint.generation = 0;
+	}
 }

@@ -16,7 +16,7 @@ struct VuElementPool {
 	unsigned int count;
 	size_t sz;
 	unsigned int segments;
-	size_t block_size;
+	size_t size;             /**< bytes of memory */
 	uint8_t *memory;
 	void *free[];
 };
@@ -26,21 +26,26 @@ vu_element_pool_new(unsigned int count, size_t sz, unsigned int segments)
 {
 	VuElementPool *pool = calloc(1, sizeof(*pool) + count * sizeof(pool->free[0]));
 	unsigned int i;
+	size_t block;
 
 	if (pool == NULL)
 		return NULL;
+	/* One segment at least: vhu_direct_take() looks only behind the first. */
+	if (segments == 0)
+		segments = 1;
+	/* Whole cache lines, so that neighbours do not share one. */
+	block = (vu_element_size(sz, segments) + 63) & ~(size_t)63;
 	pool->count = count;
 	pool->sz = sz;
 	pool->segments = segments;
-	/* Whole cache lines, so that neighbours do not share one. */
-	pool->block_size = (vu_element_size(sz, segments) + 63) & ~(size_t)63;
-	pool->memory = aligned_alloc(64, count * pool->block_size);
+	pool->size = count * block;
+	pool->memory = aligned_alloc(64, pool->size);
 	if (pool->memory == NULL) {
 		free(pool);
 		return NULL;
 	}
 	for (i = 0; i < count; i++)
-		pool->free[i] = pool->memory + (count - 1 - i) * pool->block_size;
+		pool->free[i] = pool->memory + (count - 1 - i) * block;
 	pool->free_count = count;
 	return pool;
 }
@@ -57,97 +62,85 @@ vu_element_pool_free(VuElementPool *pool)
 static bool
 is_ours(const VuElementPool *pool, const void *block)
 {
-	return (uintptr_t)block - (uintptr_t)pool->memory < pool->count * pool->block_size;
+	return (uintptr_t)block - (uintptr_t)pool->memory < pool->size;
 }
 
-static void
-put(VuElementPool *pool, void *block)
+/* Put a block where the next free one goes. @return where the one behind it goes. */
+static inline void **
+put(const VuElementPool *pool, void **top, void *block)
 {
-	if (is_ours(pool, block))
-		pool->free[pool->free_count++] = block;
-	else
+	if (__builtin_expect(!is_ours(pool, block), 0)) {
 		free(block);
+		return top;
+	}
+	*top = block;
+	return top + 1;
 }
 
 void
 vu_element_pool_put(VuElementPool *pool, void *const *elements, unsigned int count)
 {
+	void **top = &pool->free[pool->free_count];
 	unsigned int i;
 
 	for (i = 0; i < count; i++)
-		put(pool, elements[i]);
+		top = put(pool, top, elements[i]);
+	pool->free_count = (unsigned int)(top - pool->free);
 }
 
 /*
- * Take common elements straight into blocks: their segments are written where they are to be.
+ * Take common elements straight into blocks: their segments are written where they are to be. Not
+ * inlined: the loop needs the registers.
  * @return how many; what comes next is not common, or not there.
  */
-static unsigned int
+static __attribute__((noinline)) unsigned int
 take_direct(struct vu_queue *queue, const struct vhu_snapshot *snapshot, VuElementPool *pool,
 	void **elements, unsigned int count)
 {
-	struct vhu_direct_run run = vhu_direct_begin(&queue->elements, snapshot, count);
+	unsigned int waiting = vhu_direct_waiting(&queue->elements, snapshot, count), i;
 	void *const *top = &pool->free[pool->free_count - 1];
-	const size_t sz = pool->sz, at = vu_segments_at(sz);
-	const uint32_t room = pool->segments;
-	unsigned int i;
+	const size_t sz = pool->sz, at = vu_segments_at(sz), room = pool->segments;
 
+	if (count > waiting)
+		count = waiting;
 	for (i = 0; i < count; i++) {
 		VuVirtqElement *block = *top;
-		struct vhu_direct taken;
+		struct iovec *segments = (struct iovec *)((uint8_t *)block + at);
+		struct vhu_direct taken = vhu_direct_take(&queue->elements, snapshot, i,
+			segments, segments + room, &block->in_sg);
 
-		if (!vhu_direct_take(&queue->elements, snapshot, &run,
-				(struct iovec *)((uint8_t *)block + at), room, &taken))
+		if (taken.end == NULL)
 			break;
-		vu_fill_element(block, sz, &taken);
+		vu_fill_element(block, (uint32_t)taken.id, segments, taken.end);
+		vu_clear_rest(block, sz);
 		elements[i] = block;
 		top--;
 	}
 	pool->free_count -= i;
-	vhu_direct_end(&queue->elements, &run);
+	vhu_direct_taken(&queue->elements, i);
 	return i;
 }
 
-/* A block for an element of any kind. @return NULL: out of memory. */
-static VuVirtqElement *
-wrap(struct vu_queue *queue, VuElementPool *pool, const struct vhu_direct *taken)
-{
-	VuVirtqElement *block = taken->count > pool->segments ?
-		malloc(vu_element_size(pool->sz, taken->count)) :
-		pool->free[--pool->free_count];
-
-	if (block == NULL)
-		return NULL;
-	if (!vu_hold(queue, taken->id, queue->scratch + taken->readable,
-			(uint16_t)(taken->count - taken->readable))) {
-		put(pool, block);
-		return NULL;
-	}
-	vu_fill_element(block, pool->sz, taken);
-	vu_copy_segments(block->out_sg, queue->scratch, taken->count);
-	return block;
-}
-
-/* Take one element of any kind. @return false if there is none. */
+/* Take one element of any kind. @return false if there is none, or no memory for it. */
 static bool
 take_any(struct vu_queue *queue, const struct vhu_snapshot *snapshot, VuElementPool *pool,
 	void **element)
 {
 	struct vhu_element taken;
-	struct vhu_direct direct;
 	bool any = vhu_elements_take(&queue->elements, snapshot, &taken, 1, queue->scratch,
 		VIRTQUEUE_MAX_SIZE) != 0;
+	unsigned int count;
 
 	vu_queue_took(queue);
 	if (!any)
 		return false;
-	direct.id = taken.chain.id;
-	direct.readable = taken.chain.readable;
-	direct.count = (uint32_t)taken.chain.readable + taken.chain.writable;
-	*element = wrap(queue, pool, &direct);
-	if (*element == NULL)
-		vhu_elements_untake(&queue->elements, snapshot, 1);
-	return *element != NULL;
+	count = (unsigned int)taken.chain.readable + taken.chain.writable;
+	*element = count > pool->segments ? malloc(vu_element_size(pool->sz, count)) :
+		pool->free[--pool->free_count];
+	if (vu_keep(queue, snapshot, &taken, *element, pool->sz))
+		return true;
+	vu_element_pool_put(pool, element, 1);
+	return false;
 }
 
 unsigned int
@@ -167,7 +160,7 @@ vu_queue_pop_burst(VuDev *dev, VuVirtq *vq, VuElementPool *pool, void **elements
 	if (snapshot == NULL)
 		return 0;
 	do {
-		if (vhu_elements_direct_take(&queue->elements, snapshot))
+		if (vhu_direct_open(&queue->elements, snapshot))
 			done += take_direct(queue, snapshot, pool, elements + done, count - done);
 	} while (done < count && take_any(queue, snapshot, pool, &elements[done]) &&
 		++done < count);
@@ -196,18 +189,26 @@ give_any(struct vu_queue *queue, const struct vhu_snapshot *snapshot, void *cons
 	vhu_elements_flush(&queue->elements, snapshot, UINT16_MAX);
 }
 
+/*
+ * Common ones come back, and their blocks into the pool in the same round: each is loaded once.
+ */
 static void
-give_direct(struct vu_queue *queue, const struct vhu_snapshot *snapshot, void *const *elements,
-	const unsigned int *lengths, unsigned int count)
+give_direct(struct vu_queue *queue, const struct vhu_snapshot *snapshot, VuElementPool *pool,
+	void *const *elements, const unsigned int *lengths, unsigned int count)
 {
-	uint16_t index = queue->elements.ring.next_used;
+	uint32_t begin = queue->elements.ring.next_used, given = 0;
+	void **top = &pool->free[pool->free_count];
 	unsigned int i;
 
-	for (i = 0; i < count; i++)
-		index = vhu_direct_give(&queue->elements, snapshot,
-			((const VuVirtqElement *)elements[i])->index,
-			lengths == NULL ? 0 : lengths[i], index);
-	vhu_direct_show(&queue->elements, snapshot, index);
+	for (i = 0; i < count; i++) {
+		VuVirtqElement *element = elements[i];
+
+		given += vhu_direct_give(&queue->elements, snapshot, element->index,
+			lengths == NULL ? 0 : lengths[i], begin + given);
+		top = put(pool, top, element);
+	}
+	pool->free_count = (unsigned int)(top - pool->free);
+	vhu_direct_show(&queue->elements, snapshot, given);
 }
 
 void
@@ -216,17 +217,19 @@ vu_queue_push_burst(VuDev *dev, VuVirtq *vq, VuElementPool *pool, void *const *e
 {
 	struct vu_queue *queue = vq->own;
 	const struct vhu_snapshot *snapshot = vu_queue_enter(queue);
+	bool direct = snapshot != NULL && vhu_direct_open(&queue->elements, snapshot);
 
 	(void)dev;
+	if (direct)
+		give_direct(queue, snapshot, pool, elements, lengths, count);
+	else if (snapshot != NULL)
+		give_any(queue, snapshot, elements, lengths, count);
 	if (snapshot == NULL) {
 		vu_queue_late(queue, count);
 	} else {
-		if (vhu_elements_direct(&queue->elements, snapshot))
-			give_direct(queue, snapshot, elements, lengths, count);
-		else
-			give_any(queue, snapshot, elements, lengths, count);
 		vu_queue_show_inuse(vq, queue);
 		vu_queue_leave(queue);
 	}
-	vu_element_pool_put(pool, elements, count);
+	if (!direct)
+		vu_element_pool_put(pool, elements, count);
 }

@@ -34,7 +34,6 @@
  * segments, and may even have freed it.
  */
 struct vu_held {
-	uint32_t sequence;             /**< of the element; another: not kept, see vu_held() */
 	uint16_t count;                /**< writable segments */
 	uint16_t room;                 /**< of more, which is kept for the next element */
 	struct iovec few[VU_HELD_INLINE];
@@ -158,6 +157,13 @@ void vu_queue_tell_broken(struct vu_queue *queue);
 /** Room for the writable segments of an element with many. @return false if out of memory. */
 bool vu_hold_many(struct vu_held *held, uint16_t count);
 
+/**
+ * Put an element that was taken into its block, which has room for it, and keep what is needed to
+ * give it back. @return false, with the element put back, if out of memory; also if block is NULL.
+ */
+bool vu_keep(struct vu_queue *queue, const struct vhu_snapshot *snapshot,
+	const struct vhu_element *element, VuVirtqElement *block, size_t sz);
+
 /* request.c */
 
 /** Begin or end to watch for threads that want something sent to the front-end. */
@@ -210,6 +216,25 @@ vu_public(struct vu_queue *queue)
  * the steps.
  */
 
+/** Was the device given up? Nothing is to be done with its queues then. */
+static inline bool
+vu_is_broken(const VuDev *dev)
+{
+	/* Partner: vu_panic() in any thread. */
+	return __builtin_expect(__atomic_load_n(&dev->broken, __ATOMIC_RELAXED), 0);
+}
+
+/** Is it? Then the reader has been left, and nothing of the queue is to be touched. */
+static inline bool
+vu_queue_is_stopped(struct vu_queue *queue, const struct vhu_snapshot *snapshot)
+{
+	if (__builtin_expect(snapshot->size != 0, 1))
+		return false;
+	/* All that the queue has is the dispatching thread's, who may be replacing it. */
+	vhu_reader_leave(&queue->elements.ring.reader);
+	return true;
+}
+
 /**
  * Begin to use the ring: what the snapshot names may be used until vu_queue_leave(). @return NULL,
  * and nothing is to be left or touched, if the ring is stopped or the device given up.
@@ -219,15 +244,10 @@ vu_queue_enter(struct vu_queue *queue)
 {
 	const struct vhu_snapshot *snapshot;
 
-	/* Partner: vu_panic() in any thread. */
-	if (__atomic_load_n(&queue->dev->broken, __ATOMIC_RELAXED))
+	if (vu_is_broken(queue->dev))
 		return NULL;
 	snapshot = vhu_reader_enter(&queue->elements.ring.reader);
-	if (__builtin_expect(snapshot->size != 0, 1))
-		return snapshot;
-	/* Stopped: all that the queue has is the dispatching thread's, who may be replacing it. */
-	vhu_reader_leave(&queue->elements.ring.reader);
-	return NULL;
+	return vu_queue_is_stopped(queue, snapshot) ? NULL : snapshot;
 }
 
 /** Stop using it; the program is told if the ring broke meanwhile. */
@@ -280,14 +300,14 @@ vu_copy_segments(struct iovec *to, const struct iovec *from, uint32_t count)
 
 /** Keep the writable segments of an element. @return false if out of memory. */
 static inline bool
-vu_hold(struct vu_queue *queue, uint16_t id, const struct iovec *writable, uint16_t count)
+vu_hold(struct vu_queue *queue, uint32_t id, const struct iovec *writable, uint16_t count)
 {
 	struct vu_held *held = &queue->held[id];
 
 	if (count > VU_HELD_INLINE && !vu_hold_many(held, count))
 		return false;
-	held->sequence = queue->elements.slots[id].sequence;
 	held->count = count;
+	queue->elements.slots[id].marks |= VHU_ELEMENT_KEPT;
 	vu_copy_segments(count <= VU_HELD_INLINE ? held->few : held->more, writable, count);
 	return true;
 }
@@ -310,19 +330,22 @@ vu_element_size(size_t sz, unsigned int segments)
 	return vu_segments_at(sz) + segments * sizeof(struct iovec);
 }
 
-/** Fill a block in, except for the segments: the readable ones come first in it. */
+/** The program's part of a new block begins with zeros. */
 static inline void
-vu_fill_element(VuVirtqElement *to, size_t sz, const struct vhu_direct *taken)
+vu_clear_rest(VuVirtqElement *block, size_t sz)
 {
-	struct iovec *segments = (struct iovec *)((uint8_t *)to + vu_segments_at(sz));
+	if (sz > sizeof(*block))
+		memset(block + 1, 0, sz - sizeof(*block));
+}
 
-	if (sz > sizeof(*to))
-		memset(to + 1, 0, sz - sizeof(*to));
-	to->index = taken->id;
-	to->out_num = taken->readable;
-	to->in_num = taken->count - taken->readable;
+/** Fill a block in, except for the segments and in_sg: the first writable one. */
+static inline void
+vu_fill_element(VuVirtqElement *to, uint32_t id, struct iovec *segments, const struct iovec *end)
+{
+	to->index = id;
+	to->out_num = (unsigned int)(to->in_sg - segments);
+	to->in_num = (unsigned int)(end - to->in_sg);
 	to->out_sg = segments;
-	to->in_sg = segments + taken->readable;
 }
 
 #endif /* VHU_COMPAT_PRIVATE_H */

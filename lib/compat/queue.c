@@ -138,41 +138,32 @@ vu_held(struct vu_queue *queue, const struct vhu_snapshot *snapshot, unsigned in
 	 * Elements that were taken the short way are not kept: only a log that was switched on
 	 * meanwhile wants to know their segments, and then the ring still has them.
 	 */
-	if (held->sequence != element->sequence && snapshot->dirty != NULL)
+	if (!(queue->elements.slots[id].marks & VHU_ELEMENT_KEPT) && snapshot->dirty != NULL)
 		return vhu_elements_again(&queue->elements, snapshot, element, queue->scratch);
 	element->chain.writable = held->count;
 	element->segments = held->count <= VU_HELD_INLINE ? held->few : held->more;
 	return true;
 }
 
-/*
- * Take a common element straight into its block, which has room for the segments that most have.
- * @return NULL: nothing was taken.
- */
-static VuVirtqElement *
-take_direct(struct vu_queue *queue, const struct vhu_snapshot *snapshot, size_t sz)
+bool
+vu_keep(struct vu_queue *queue, const struct vhu_snapshot *snapshot,
+	const struct vhu_element *element, VuVirtqElement *block, size_t sz)
 {
-	struct vhu_direct_run run;
-	struct vhu_direct taken;
-	VuVirtqElement *block;
+	uint16_t readable = element->chain.readable, writable = element->chain.writable;
+	struct iovec *segments;
 
-	if (!vhu_elements_direct_take(&queue->elements, snapshot))
-		return NULL;
-	run = vhu_direct_begin(&queue->elements, snapshot, 1);
-	if (run.waiting == 0)
-		return NULL;
-	block = malloc(vu_element_size(sz, DIRECT_SEGMENTS));
-	if (block == NULL)
-		return NULL;
-	if (!vhu_direct_take(&queue->elements, snapshot, &run,
-			(struct iovec *)((uint8_t *)block + vu_segments_at(sz)), DIRECT_SEGMENTS,
-			&taken)) {
-		free(block);
-		return NULL;
+	if (block == NULL || !vu_hold(queue, element->chain.id, queue->scratch + readable,
+			writable)) {
+		/* Out of memory passes: the request stays where it is. */
+		vhu_elements_untake(&queue->elements, snapshot, 1);
+		return false;
 	}
-	vhu_direct_end(&queue->elements, &run);
-	vu_fill_element(block, sz, &taken);
-	return block;
+	vu_clear_rest(block, sz);
+	segments = (struct iovec *)((uint8_t *)block + vu_segments_at(sz));
+	block->in_sg = segments + readable;
+	vu_fill_element(block, element->chain.id, segments, block->in_sg + writable);
+	vu_copy_segments(segments, queue->scratch, (uint32_t)readable + writable);
+	return true;
 }
 
 /* Take an element of any kind. */
@@ -180,7 +171,6 @@ static VuVirtqElement *
 take_any(struct vu_queue *queue, const struct vhu_snapshot *snapshot, size_t sz)
 {
 	struct vhu_element element;
-	struct vhu_direct taken;
 	VuVirtqElement *block;
 	bool any = vhu_elements_take(&queue->elements, snapshot, &element, 1, queue->scratch,
 		VIRTQUEUE_MAX_SIZE) != 0;
@@ -188,42 +178,73 @@ take_any(struct vu_queue *queue, const struct vhu_snapshot *snapshot, size_t sz)
 	vu_queue_took(queue);
 	if (!any)
 		return NULL;
-	taken.id = element.chain.id;
-	taken.readable = element.chain.readable;
-	taken.count = (uint32_t)element.chain.readable + element.chain.writable;
-	block = malloc(vu_element_size(sz, taken.count));
-	if (block == NULL || !vu_hold(queue, taken.id, queue->scratch + taken.readable,
-			element.chain.writable)) {
-		/* Out of memory passes: the request stays where it is. */
-		free(block);
-		vhu_elements_untake(&queue->elements, snapshot, 1);
+	block = malloc(vu_element_size(sz,
+		(unsigned int)element.chain.readable + element.chain.writable));
+	if (vu_keep(queue, snapshot, &element, block, sz))
+		return block;
+	free(block);
+	return NULL;
+}
+
+/*
+ * Called, not inlined: its loops need the registers, and what does not find one there costs more
+ * than the call.
+ */
+static __attribute__((noinline)) struct vhu_direct
+take_direct(const struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot,
+	struct iovec *segments, struct iovec **writable)
+{
+	return vhu_direct_take(queue, snapshot, 0, segments, segments + DIRECT_SEGMENTS, writable);
+}
+
+/* A pop that is out of the short way, which may have a block already. */
+static __attribute__((noinline)) void *
+pop_any(VuVirtq *vq, const struct vhu_snapshot *snapshot, size_t sz, void *block)
+{
+	struct vu_queue *queue = vq->own;
+	VuVirtqElement *element;
+
+	free(block);
+	if (vu_queue_is_stopped(queue, snapshot))
 		return NULL;
-	}
-	vu_fill_element(block, sz, &taken);
-	vu_copy_segments(block->out_sg, queue->scratch, taken.count);
-	return block;
+	element = sz < sizeof(*element) ? NULL : take_any(queue, snapshot, sz);
+	vu_queue_show_inuse(vq, queue);
+	vu_queue_leave(queue);
+	if (element == NULL)
+		vu_queue_empty_handed(queue);
+	return element;
 }
 
 void *
 vu_queue_pop(VuDev *dev, VuVirtq *vq, size_t sz)
 {
 	struct vu_queue *queue = vq->own;
-	const struct vhu_snapshot *snapshot = vu_queue_enter(queue);
-	VuVirtqElement *element = NULL;
+	struct vhu_element_queue *elements = &queue->elements;
+	const struct vhu_snapshot *snapshot;
+	struct vhu_direct taken;
+	struct iovec *segments;
+	VuVirtqElement *block;
 
-	(void)dev;
-	if (snapshot == NULL)
+	if (vu_is_broken(dev))
 		return NULL;
-	if (sz >= sizeof(*element)) {
-		element = take_direct(queue, snapshot, sz);
-		if (element == NULL)
-			element = take_any(queue, snapshot, sz);
-	}
+	snapshot = vhu_reader_enter(&elements->ring.reader);
+	if (!vhu_direct_open(elements, snapshot) || sz < sizeof(*block) ||
+	    vhu_direct_waiting(elements, snapshot, 1) == 0)
+		return pop_any(vq, snapshot, sz, NULL);
+	/* Most elements have few segments: they are written where they are to be. */
+	block = malloc(vu_element_size(sz, DIRECT_SEGMENTS));
+	if (block == NULL)
+		return pop_any(vq, snapshot, sz, NULL);
+	segments = (struct iovec *)((uint8_t *)block + vu_segments_at(sz));
+	taken = take_direct(elements, snapshot, segments, &block->in_sg);
+	if (__builtin_expect(taken.end == NULL, 0))
+		return pop_any(vq, snapshot, sz, block);
+	vhu_direct_taken(elements, 1);
+	vu_fill_element(block, (uint32_t)taken.id, segments, taken.end);
+	vu_clear_rest(block, sz);
 	vu_queue_show_inuse(vq, queue);
-	vu_queue_leave(queue);
-	if (element == NULL)
-		vu_queue_empty_handed(queue);
-	return element;
+	vhu_reader_leave(&elements->ring.reader);
+	return block;
 }
 
 bool
@@ -286,16 +307,22 @@ vu_queue_flush(VuDev *dev, VuVirtq *vq, unsigned int num)
 	vu_queue_leave(queue);
 }
 
-/* An element of any kind comes back. */
-static void
-give(struct vu_queue *queue, const struct vhu_snapshot *snapshot, unsigned int id,
-	unsigned int len)
+/* A push that is out of the short way. */
+static __attribute__((noinline)) void
+push_any(VuVirtq *vq, const struct vhu_snapshot *snapshot, unsigned int id, unsigned int len)
 {
+	struct vu_queue *queue = vq->own;
 	struct vhu_element held;
 
+	if (vu_queue_is_stopped(queue, snapshot)) {
+		vu_queue_late(queue, 1);
+		return;
+	}
 	if (vu_held(queue, snapshot, id, &held) &&
 	    vhu_elements_give(&queue->elements, snapshot, &held, len))
 		vhu_elements_flush(&queue->elements, snapshot, UINT16_MAX);
+	vu_queue_show_inuse(vq, queue);
+	vu_queue_leave(queue);
 }
 
 void
@@ -303,20 +330,21 @@ vu_queue_push(VuDev *dev, VuVirtq *vq, const VuVirtqElement *elem, unsigned int 
 {
 	struct vu_queue *queue = vq->own;
 	struct vhu_element_queue *elements = &queue->elements;
-	const struct vhu_snapshot *snapshot = vu_queue_enter(queue);
+	const struct vhu_snapshot *snapshot;
 
-	(void)dev;
-	if (snapshot == NULL) {
+	if (vu_is_broken(dev)) {
 		vu_queue_late(queue, 1);
 		return;
 	}
-	if (vhu_elements_direct(elements, snapshot))
-		vhu_direct_show(elements, snapshot, vhu_direct_give(elements, snapshot,
-			elem->index, len, elements->ring.next_used));
-	else
-		give(queue, snapshot, elem->index, len);
+	snapshot = vhu_reader_enter(&elements->ring.reader);
+	if (!vhu_direct_open(elements, snapshot)) {
+		push_any(vq, snapshot, elem->index, len);
+		return;
+	}
+	if (vhu_direct_give(elements, snapshot, elem->index, len, elements->ring.next_used))
+		vhu_direct_show(elements, snapshot, 1);
 	vu_queue_show_inuse(vq, queue);
-	vu_queue_leave(queue);
+	vhu_reader_leave(&elements->ring.reader);
 }
 
 void

@@ -88,6 +88,16 @@ used_guest_address(const struct vhu_device_ring *ring, const struct vhu_snapshot
 	return host + extent.delta;
 }
 
+/* Neither 0 nor UINT32_MAX. Devices are built in threads of their own with lib/compat. */
+static uint32_t
+next_serial(void)
+{
+	static _Atomic(uint32_t) serials;
+	uint32_t n = atomic_fetch_add_explicit(&serials, 1, memory_order_relaxed);
+
+	return n % (UINT32_MAX - 1) + 1;
+}
+
 struct vhu_published *
 vhu_ring_build(struct vhu_device *device, const struct vhu_device_ring *ring, struct vhu_map *map,
 	struct vhu_verdict *verdict)
@@ -111,6 +121,7 @@ vhu_ring_build(struct vhu_device *device, const struct vhu_device_ring *ring, st
 		.in_order = device->features & VHU_BIT(VHU_F_IN_ORDER),
 		.inflight = vhu_ring_inflight(device, ring),
 		.body = "",
+		.serial = next_serial(),
 	};
 	if (device->features & VHU_BIT(VHU_F_LOG_ALL)) {
 		published->log = device->log;

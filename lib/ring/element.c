@@ -3,6 +3,7 @@
  */
 
 #include "ring/chain_private.h"
+#include "ring/element_direct.h"
 #include "ring/element_private.h"
 #include "ring/packed.h"
 
@@ -68,14 +69,13 @@ remember(struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot, b
 		vhu_ring_break(&queue->ring, VHU_BROKEN_REUSED, chain->id);
 		return false;
 	}
-	element->sequence = queue->sequence++;
+	element->sequence = (uint32_t)queue->taken;
 	slot->sequence = element->sequence;
-	slot->position = (uint32_t)queue->taken;
 	slot->room = chain->writable_size < UINT32_MAX ? (uint32_t)chain->writable_size :
 		UINT32_MAX;
 	slot->slots = chain->slots;
 	slot->state = VHU_ELEMENT_TAKEN;
-	slot->again = again;
+	slot->marks = again ? VHU_ELEMENT_AGAIN : 0;
 	if (again)
 		slot->place = queue->again[queue->again_next++].place;
 	else if (snapshot->inflight != NULL)
@@ -135,14 +135,12 @@ closed(const struct vhu_element_queue *queue)
 	return atomic_load_explicit(&queue->ring.closed, memory_order_relaxed);
 }
 
-uint16_t
-vhu_elements_take(struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot,
+static uint16_t
+take_many(struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot,
 	struct vhu_element *elements, uint16_t count, struct iovec *segments, uint32_t room)
 {
 	uint16_t n = 0, asked = UINT16_MAX;
 
-	if (!enter(queue, snapshot) || closed(queue))
-		return 0;
 	while (n < count) {
 		enum vhu_found found;
 
@@ -167,20 +165,50 @@ vhu_elements_take(struct vhu_element_queue *queue, const struct vhu_snapshot *sn
 	return n;
 }
 
+void
+vhu_direct_renew(struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot)
+{
+	const struct vhu_ring *ring = &queue->ring;
+	bool open = snapshot->format == VHU_SPLIT && snapshot->size == queue->size &&
+		snapshot->inflight == NULL && !snapshot->in_order && snapshot->dirty == NULL &&
+		snapshot->space.iotlb == NULL && ring->phase != VHU_RING_FRESH &&
+		queue->fill == queue->fill_end && queue->again_next == queue->again_count &&
+		ring->hint.generation == snapshot->space.map->generation &&
+		/* Kicks are asked for again after each look, which is no short way. */
+		!(ring->kick_wanted && vhu_snapshot_has(snapshot, VIRTIO_RING_F_EVENT_IDX));
+
+	atomic_store_explicit(&queue->open,
+		open && snapshot->serial != 0 ? snapshot->serial : VHU_DIRECT_NEVER,
+		memory_order_relaxed);
+}
+
+uint16_t
+vhu_elements_take(struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot,
+	struct vhu_element *elements, uint16_t count, struct iovec *segments, uint32_t room)
+{
+	uint16_t n;
+
+	if (!enter(queue, snapshot) || closed(queue))
+		return 0;
+	n = take_many(queue, snapshot, elements, count, segments, room);
+	vhu_direct_renew(queue, snapshot);
+	return n;
+}
+
 /* The last @p count entries of the order are all in flight, and none was taken again since. */
 static bool
 may_untake(const struct vhu_element_queue *queue, uint16_t count)
 {
 	uint16_t i;
 
-	if (count > queue->in_flight || count > queue->taken)
+	if (count > queue->in_flight)
 		return false;
 	for (i = 1; i <= count; i++) {
 		uint64_t n = queue->taken - i;
 		const struct vhu_element_slot *slot =
 			&queue->slots[queue->order[vhu_element_place(queue, n)]];
 
-		if (slot->state != VHU_ELEMENT_TAKEN || slot->position != (uint32_t)n)
+		if (slot->state != VHU_ELEMENT_TAKEN || slot->sequence != (uint32_t)n)
 			return false;
 	}
 	return true;
@@ -224,12 +252,13 @@ vhu_elements_untake(struct vhu_element_queue *queue, const struct vhu_snapshot *
 
 	if (snapshot->size == 0 || !may_untake(queue, count))
 		return false;
+	vhu_direct_close(queue); /* elements of a predecessor may be next */
 	for (i = 0; i < count; i++) {
 		uint16_t id = queue->order[vhu_element_place(queue, --queue->taken)];
 		struct vhu_element_slot *slot = &queue->slots[id];
 
 		/* What a predecessor left is not in the ring: it is the next to be done again. */
-		if (slot->again) {
+		if (slot->marks & VHU_ELEMENT_AGAIN) {
 			queue->again_next--;
 		} else {
 			untrack(queue, snapshot, id, slot);
@@ -256,6 +285,7 @@ vhu_elements_want_kicks(struct vhu_element_queue *queue, const struct vhu_snapsh
 	bool wanted)
 {
 	queue->ring.kick_wanted = wanted;
+	vhu_direct_close(queue);
 	if (!enter(queue, snapshot))
 		return false;
 	(void)vhu_ring_want_kicks(&queue->ring, snapshot, wanted);

@@ -43,15 +43,19 @@ enum vhu_element_state {
 	VHU_ELEMENT_BACK,     /**< given back, to be flushed */
 };
 
+/** In vhu_element_slot.marks: a predecessor took it. */
+#define VHU_ELEMENT_AGAIN 1
+/** ... for whoever takes elements to set; cleared when the next element with this id is taken. */
+#define VHU_ELEMENT_KEPT 2
+
 /** What the queue knows of an id. */
 struct vhu_element_slot {
-	uint32_t sequence;
-	uint32_t position;   /**< low bits of queue->taken when it was */
-	uint32_t written;    /**< bytes, when it is back */
+	uint32_t sequence;   /**< low bits of queue->taken when it was */
 	uint32_t room;       /**< bytes that can be written, UINT32_MAX if more */
+	uint32_t written;    /**< bytes, when it is back */
 	uint16_t slots;      /**< descriptors of the ring that it takes */
 	uint8_t state;       /**< enum vhu_element_state */
-	bool again;          /**< a predecessor took it */
+	uint8_t marks;       /**< VHU_ELEMENT_AGAIN, _KEPT */
 	struct vhu_inflight_place place; /**< packed: in the in-flight area */
 } __attribute__((aligned(32)));  /* found by a shift */
 
@@ -62,13 +66,23 @@ struct vhu_element_queue {
 	uint16_t size;                    /**< of the ring; 0: never started */
 	/** of the arrays order and filled, whose sizes are powers of two: no division */
 	uint32_t mask;
-	uint32_t sequence;                /**< of the next element */
-	uint16_t in_flight;               /**< taken and not flushed */
-	uint16_t in_flight_slots;         /**< descriptors of those */
+	/**
+	 * Serial of the snapshot with which the short way is open (ring/element_direct.h). Whoever
+	 * bursts, or the control thread while the ring is parked: writes; whoever bursts: reads,
+	 * even if it is parked.
+	 */
+	_Atomic(uint32_t) open;
+	union {
+		struct {
+			uint16_t in_flight;       /**< taken and not flushed */
+			uint16_t in_flight_slots; /**< descriptors of those */
+		};
+		uint32_t in_flight_both;  /**< changed at once where each has one descriptor */
+	};
 	struct vhu_element_slot *slots;   /**< by id */
 
 	uint16_t *order;                  /**< ids as taken: entry n & mask */
-	uint64_t taken;                   /**< entries of order so far */
+	uint64_t taken;                   /**< entries of order in this and all former lives */
 	uint64_t oldest;                  /**< in order: the first that is not flushed */
 
 	uint16_t *filled;                 /**< ids as given back, or none: entry n & mask */

@@ -9,200 +9,200 @@
  * @file
  * The short way for common elements, to be inlined where they are used.
  *
- * Common: a split ring without IN_ORDER and without an in-flight area, nothing left by a
+ * Common: a split ring without IN_ORDER and without an in-flight area or a log, nothing left by a
  * predecessor, nothing filled out of turn; a chain of direct descriptors that lie in the extent
- * used last. Whoever uses this asks vhu_elements_direct() once a burst. What is not common is left
- * as it is, and the functions of element.h take care of it, also of saying what is wrong with it.
+ * used last. What is not common is left as it is, and the functions of element.h take care of it,
+ * also of saying what is wrong with it.
  *
- * What it saves: a call per step and a list of what is filled; about half of an element's price.
+ * What it saves: a call per step and a list of what is filled; more than half of an element's
+ * price. The conditions are looked at once per snapshot, by vhu_direct_renew(), not once a burst:
+ * that is a dozen loads and branches less for whoever takes elements one by one.
  */
 
 #include "ring/element.h"
 #include "ring/split.h"
 
-/** Segments of an element that was taken the short way: first the readable ones. */
-struct vhu_direct {
-	uint16_t id;
-	uint32_t readable;
-	uint32_t count;
-};
+/** In queue->open: the short way is closed. No snapshot has this serial. */
+#define VHU_DIRECT_NEVER UINT32_MAX
 
-/** May elements be given back the short way, as far as the ring is concerned? */
-static inline bool
-vhu_elements_direct(const struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot)
+/**
+ * Look whether the short way is open from here on. The functions of element.h that change something
+ * that decides do it; whoever changes queue->ring from outside while it runs closes it.
+ */
+void vhu_direct_renew(struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot);
+
+/** Close it until the next vhu_direct_renew(). */
+static inline void
+vhu_direct_close(struct vhu_element_queue *queue)
 {
-	const struct vhu_ring *ring = &queue->ring;
-
-	return snapshot->format == VHU_SPLIT && snapshot->size == queue->size &&
-		queue->size != 0 && snapshot->inflight == NULL && !snapshot->in_order &&
-		snapshot->dirty == NULL && ring->phase != VHU_RING_FRESH &&
-		!vhu_ring_is_broken(ring) && queue->fill == queue->fill_end;
-}
-
-/** May elements be taken? Kicks are asked for again after each look, which is no short way. */
-static inline bool
-vhu_elements_direct_take(const struct vhu_element_queue *queue,
-	const struct vhu_snapshot *snapshot)
-{
-	const struct vhu_ring *ring = &queue->ring;
-
-	return vhu_elements_direct(queue, snapshot) && queue->again_next == queue->again_count &&
-		snapshot->space.iotlb == NULL &&
-		ring->hint.generation == snapshot->space.map->generation &&
-		!atomic_load_explicit(&ring->closed, memory_order_relaxed) &&
-		!(ring->kick_wanted && (snapshot->features >> VIRTIO_RING_F_EVENT_IDX & 1));
-}
-
-/** What taking a run of elements changes and looks at, in the caller's registers. */
-struct vhu_direct_run {
-	uint16_t next;
-	uint16_t waiting;       /**< known to be there, from next on */
-	uint32_t sequence;
-	uint64_t taken;
-	uint16_t begun;         /**< next, when the run began */
-	struct vhu_extent extent;
-};
-
-/** Begin to take at most @p count elements. Nothing is taken before vhu_direct_end(). */
-static inline struct vhu_direct_run
-vhu_direct_begin(struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot,
-	uint32_t count)
-{
-	struct vhu_direct_run run = {
-		.next = queue->ring.next_avail,
-		.begun = queue->ring.next_avail,
-		.sequence = queue->sequence,
-		.taken = queue->taken,
-		.extent = queue->ring.hint.extent,
-	};
-
-	/* The guest's index: its line belongs to another core, so only when it is needed. */
-	run.waiting = (uint16_t)(queue->ring.avail_seen - run.next);
-	if (run.waiting < count) {
-		queue->ring.avail_seen = vhu_guest_acquire16(&snapshot->avail->idx);
-		run.waiting = (uint16_t)(queue->ring.avail_seen - run.next);
-	}
-	/* More than there can be: the long way says so. */
-	if (run.waiting > snapshot->size)
-		run.waiting = 0;
-	return run;
+	atomic_store_explicit(&queue->open, VHU_DIRECT_NEVER, memory_order_relaxed);
 }
 
 /**
- * Take the next element.
- * @param segments  room for @p room of them.
- * @return false: nothing was taken, because nothing waits or it is not common.
+ * Is the short way open? If not, the functions of element.h are to be used. The parked snapshot
+ * never opens it.
  */
-static inline __attribute__((always_inline)) bool
-vhu_direct_take(struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot,
-	struct vhu_direct_run *run, struct iovec *segments, uint32_t room,
-	struct vhu_direct *direct)
+static inline bool
+vhu_direct_open(const struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot)
 {
-	const struct vring_desc *descriptors = snapshot->descriptors;
-	const uint32_t size = snapshot->size;
-	struct iovec *segment = segments;
-	const struct iovec *end = segments + room, *writable = NULL;
-	struct vhu_element_slot *slot;
-	uint64_t writable_size = 0;
-	uint32_t at;
+	/* Partner of shut: see ring->closed; ring->broken is this lcore's own. */
+	return __builtin_expect(
+		atomic_load_explicit(&queue->open, memory_order_relaxed) == snapshot->serial &&
+		atomic_load_explicit(&queue->ring.shut, memory_order_relaxed) == 0, 1);
+}
 
-	if (run->waiting == 0)
-		return false;
-	at = vhu_guest_load16(&snapshot->avail->ring[run->next & (size - 1)]);
-	if (__builtin_expect(at >= size, 0))
-		return false;
-	slot = &queue->slots[at];
-	if (__builtin_expect(slot->state != VHU_ELEMENT_NONE, 0))
-		return false;
-	direct->id = (uint16_t)at;
-	for (;;) {
-		struct vhu_descriptor d = vhu_guest_descriptor(&descriptors[at]);
-		uint64_t offset = d.address - run->extent.start, length = (uint32_t)d.word;
+/** How many elements wait; looks at the driver's index only if fewer than @p count are known. */
+static inline uint16_t
+vhu_direct_waiting(struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot,
+	uint32_t count)
+{
+	struct vhu_ring *ring = &queue->ring;
+	uint16_t waiting = (uint16_t)(ring->avail_seen - ring->next_avail);
 
-		/* Length 0 becomes more than any extent holds. */
-		if (__builtin_expect(offset >= run->extent.size ||
-				length - 1 >= run->extent.size - offset || segment == end ||
-				(d.word & ((uint64_t)VRING_DESC_F_INDIRECT << 32)), 0))
-			return false;
-		segment->iov_base = (void *)(uintptr_t)(d.address + run->extent.delta);
-		segment->iov_len = length;
-		if (d.word & ((uint64_t)VRING_DESC_F_WRITE << 32)) {
-			writable = writable == NULL ? segment : writable;
-			writable_size += length;
-		} else if (__builtin_expect(writable != NULL, 0)) {
-			return false;
-		}
-		segment++;
-		if (!(d.word & ((uint64_t)VRING_DESC_F_NEXT << 32)))
-			break;
-		at = vhu_descriptor_next(d);
-		if (__builtin_expect(at >= size, 0))
-			return false;
+	/* The line of the index belongs to another core, so only when it is needed. */
+	if (waiting < count) {
+		ring->avail_seen = vhu_guest_acquire16(&snapshot->avail->idx);
+		waiting = (uint16_t)(ring->avail_seen - ring->next_avail);
 	}
-	direct->count = (uint32_t)(segment - segments);
-	direct->readable = writable == NULL ? direct->count : (uint32_t)(writable - segments);
-	slot->sequence = run->sequence++;
-	slot->position = (uint32_t)run->taken;
-	slot->room = writable_size < UINT32_MAX ? (uint32_t)writable_size : UINT32_MAX;
-	slot->slots = 1;
-	slot->state = VHU_ELEMENT_TAKEN;
-	slot->again = false;
-	queue->order[run->taken++ & queue->mask] = direct->id;
-	run->next++;
-	run->waiting--;
+	/* More than there can be: the long way says so. */
+	return waiting > queue->size ? 0 : waiting;
+}
+
+/** An element that was taken the short way; fits two registers. */
+struct vhu_direct {
+	struct iovec *end; /**< behind its last segment; NULL: nothing was taken */
+	uint64_t id;
+};
+
+/** The segment of a descriptor. @return false: it is not common. */
+static inline __attribute__((always_inline)) bool
+vhu_direct_segment(const struct vhu_extent *extent, struct vhu_descriptor d, struct iovec *segment)
+{
+	uint64_t length = (uint32_t)d.word, last;
+
+	/*
+	 * The last byte's place: one comparison, and the carry for what lies before the extent.
+	 * Length 0 becomes more than any extent holds.
+	 */
+	if (__builtin_expect(__builtin_add_overflow(d.address - extent->start, length - 1, &last) ||
+			last >= extent->size, 0))
+		return false;
+	segment->iov_base = (void *)(uintptr_t)(d.address + extent->delta);
+	segment->iov_len = length;
 	return true;
 }
 
-/** The elements of the run are the caller's from here on. @return how many. */
-static inline uint16_t
-vhu_direct_end(struct vhu_element_queue *queue, const struct vhu_direct_run *run)
+/**
+ * Take the @p nth of the elements that wait, from 0 on; vhu_direct_taken() follows.
+ *
+ * Nothing of the queue is copied into variables: there is one register for it and one for the
+ * snapshot, the rest are operands in memory, where copies would end up, too.
+ * @param segments  where its segments go, at least one.
+ * @param room  behind the last that there is room for.
+ * @param writable  out: the first writable one; also if nothing was taken.
+ */
+static inline __attribute__((always_inline)) struct vhu_direct
+vhu_direct_take(const struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot,
+	uint32_t nth, struct iovec *segments, const struct iovec *room, struct iovec **writable)
 {
-	uint16_t n = (uint16_t)(run->next - run->begun);
+	const struct vhu_extent *extent = &queue->ring.hint.extent;
+	/* 64 bits: an index that need not be extended. */
+	uint64_t at = vhu_guest_load16(
+		&snapshot->avail->ring[(queue->ring.next_avail + nth) & queue->mask]), id = at;
+	struct vhu_element_slot *slot = &queue->slots[id];
+	uint64_t size = 0;
+	struct vhu_descriptor d;
+	uint32_t flags;
 
-	queue->ring.next_avail = run->next;
-	queue->sequence = run->sequence;
-	queue->taken = run->taken;
-	queue->in_flight += n;
-	queue->in_flight_slots += n;
-	return n;
+	if (__builtin_expect(at > queue->mask || slot->state != VHU_ELEMENT_NONE, 0))
+		return (struct vhu_direct){ NULL, 0 };
+	/* A loop for each kind of segment: neither has to count, or to remember which it is in. */
+	for (;;) {
+		d = vhu_guest_descriptor(&snapshot->descriptors[at]);
+		flags = (uint32_t)(d.word >> 32);
+		if (flags & (VRING_DESC_F_WRITE | VRING_DESC_F_INDIRECT))
+			break;
+		if (!vhu_direct_segment(extent, d, segments++))
+			return (struct vhu_direct){ NULL, 0 };
+		if (!(flags & VRING_DESC_F_NEXT)) {
+			*writable = segments;
+			goto taken;
+		}
+		at = vhu_descriptor_next(d);
+		if (__builtin_expect(at > queue->mask || segments == room, 0))
+			return (struct vhu_direct){ NULL, 0 };
+	}
+	*writable = segments;
+	if (__builtin_expect(flags & VRING_DESC_F_INDIRECT, 0))
+		return (struct vhu_direct){ NULL, 0 };
+	/* Its 0 is not to be shared with the carry of the check, which would go round by memory. */
+	__asm__("" : "+r"(size));
+	for (;;) {
+		if (!vhu_direct_segment(extent, d, segments))
+			return (struct vhu_direct){ NULL, 0 };
+		size += (uint32_t)d.word;
+		segments++;
+		if (!(flags & VRING_DESC_F_NEXT))
+			break;
+		at = vhu_descriptor_next(d);
+		if (__builtin_expect(at > queue->mask || segments == room, 0))
+			return (struct vhu_direct){ NULL, 0 };
+		d = vhu_guest_descriptor(&snapshot->descriptors[at]);
+		flags = (uint32_t)(d.word >> 32);
+		if (__builtin_expect((flags & (VRING_DESC_F_WRITE | VRING_DESC_F_INDIRECT)) !=
+				VRING_DESC_F_WRITE, 0))
+			return (struct vhu_direct){ NULL, 0 };
+	}
+taken:
+	nth += (uint32_t)queue->taken;
+	slot->sequence = nth;
+	slot->room = size < UINT32_MAX ? (uint32_t)size : UINT32_MAX;
+	slot->slots = 1;
+	slot->state = VHU_ELEMENT_TAKEN;
+	slot->marks = 0;
+	queue->order[nth & queue->mask] = (uint16_t)id;
+	return (struct vhu_direct){ segments, id };
+}
+
+/** The first @p count that wait have been taken. */
+static inline void
+vhu_direct_taken(struct vhu_element_queue *queue, uint32_t count)
+{
+	queue->ring.next_avail += (uint16_t)count;
+	queue->taken += count;
+	/* Neither half can overflow: an id is in flight once. */
+	queue->in_flight_both += count * 0x10001;
 }
 
 /**
- * Write the used entry of one element; vhu_direct_show() follows. One that is not in flight is left
- * out.
- * @param index  of the entry. @return the next.
+ * Write the used entry of one element; vhu_direct_show() follows.
+ * @param index  of the entry.
+ * @return false, and nothing is written, if it is not in flight.
  */
-static inline __attribute__((always_inline)) uint16_t
-vhu_direct_give(struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot, uint32_t id,
-	uint32_t written, uint16_t index)
+static inline __attribute__((always_inline)) bool
+vhu_direct_give(const struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot,
+	uint32_t id, uint32_t written, uint32_t index)
 {
-	struct vhu_element_slot *slot;
+	vhu_used_word_t *ring = (vhu_used_word_t *)&snapshot->used->ring[0];
+	struct vhu_element_slot *slot = &queue->slots[id];
 
-	if (__builtin_expect(id >= queue->size, 0))
-		return index;
-	slot = &queue->slots[id];
-	if (__builtin_expect(slot->state != VHU_ELEMENT_TAKEN, 0))
-		return index;
+	if (__builtin_expect(id > queue->mask || slot->state != VHU_ELEMENT_TAKEN, 0))
+		return false;
 	slot->state = VHU_ELEMENT_NONE;
-	vhu_split_used(snapshot, index, (uint16_t)id, written < slot->room ? written : slot->room);
-	return (uint16_t)(index + 1);
+	ring[index & queue->mask] =
+		(uint64_t)(written < slot->room ? written : slot->room) << 32 | id;
+	return true;
 }
 
-/** Show the driver what was given since the index was the ring's. */
+/** Show the driver the @p count elements that were given behind the ring's index. */
 static inline void
 vhu_direct_show(struct vhu_element_queue *queue, const struct vhu_snapshot *snapshot,
-	uint16_t index)
+	uint32_t count)
 {
-	uint16_t n = (uint16_t)(index - queue->ring.next_used);
-
-	queue->in_flight -= n;
-	queue->in_flight_slots -= n;
-	queue->silent += n;
-	/* Places that were never filled: none of them is looked at. */
-	queue->fill += n;
-	queue->fill_end += n;
-	queue->ring.next_used = index;
-	vhu_guest_release16(&snapshot->used->idx, index);
+	queue->in_flight_both -= count * 0x10001;
+	queue->silent += count;
+	queue->ring.next_used += (uint16_t)count;
+	vhu_guest_release16(&snapshot->used->idx, queue->ring.next_used);
 }
 
 #endif /* VHU_RING_ELEMENT_DIRECT_H */

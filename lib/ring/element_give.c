@@ -4,6 +4,7 @@
 
 #include "mem/dirty.h"
 #include "ring/chain_private.h"
+#include "ring/element_direct.h"
 #include "ring/element_private.h"
 #include "ring/packed.h"
 
@@ -66,6 +67,7 @@ vhu_elements_fill(struct vhu_element_queue *queue, const struct vhu_snapshot *sn
 		note_data(snapshot, element, written);
 	slot->written = written;
 	slot->state = VHU_ELEMENT_BACK;
+	vhu_direct_close(queue);
 	return true;
 }
 
@@ -210,6 +212,7 @@ vhu_elements_flush(struct vhu_element_queue *queue, const struct vhu_snapshot *s
 	if (snapshot->inflight != NULL)
 		settle(queue, snapshot, &run);
 	forget(queue, snapshot, &run);
+	vhu_direct_renew(queue, snapshot);
 	return run.count;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ring/chain_private.h"
+#include "ring/element_direct.h"
 #include "ring/element_private.h"
 
 /* Memory of a queue, in pieces that need less and less alignment. */
@@ -43,6 +44,7 @@ void
 vhu_element_queue_init(struct vhu_element_queue *queue)
 {
 	memset(queue, 0, sizeof(*queue));
+	vhu_direct_close(queue);
 	vhu_ring_init(&queue->ring);
 }
 
@@ -94,10 +96,9 @@ vhu_element_queue_start(struct vhu_element_queue *queue, void *memory,
 {
 	queue->size = snapshot->size;
 	lay_out(queue, memory, snapshot->size);
-	queue->in_flight = 0;
-	queue->in_flight_slots = 0;
-	queue->taken = 0;
-	queue->oldest = 0;
+	vhu_direct_close(queue);
+	queue->in_flight_both = 0;
+	queue->oldest = queue->taken;
 	queue->fill = 0;
 	queue->fill_end = 0;
 	queue->silent = 0;

@@ -69,16 +69,21 @@ struct vhu_ring {
 	bool used_wrap;
 	uint8_t phase;         /**< lcore (control while parked): enum vhu_ring_phase */
 	bool kick_wanted;      /**< lcore: the application sleeps on kicks of this ring */
-	/**
-	 * Elements may be given back but not taken: the ring is disabled. control: writes, then
-	 * waits for a grace period where it matters; lcore: reads.
-	 */
-	atomic_bool closed;
-	/**
-	 * enum vhu_broken, 0: fine. lcore: sets once, with release; control: reads, clears while
-	 * parked. Anybody may read it.
-	 */
-	_Atomic(uint8_t) broken;
+	union {
+		struct {
+			/**
+			 * Elements may be given back but not taken: the ring is disabled. control:
+			 * writes, then waits for a grace period where it matters; lcore: reads.
+			 */
+			atomic_bool closed;
+			/**
+			 * enum vhu_broken, 0: fine. lcore: sets once, with release; control: reads,
+			 * clears while parked. Anybody may read it.
+			 */
+			_Atomic(uint8_t) broken;
+		};
+		_Atomic(uint16_t) shut; /**< lcore: reads both at once; 0: neither */
+	};
 	/**
 	 * lcore: writes before broken; control: reads after it: which entry or descriptor was bad.
 	 */

@@ -72,6 +72,11 @@ struct vhu_snapshot {
 	/** owned by the device; -1: do not notify; VHU_CALL_BY_CONTROL: not by the lcore */
 	int call_fd;
 	uint8_t peek;              /**< enum vhu_peek */
+	/**
+	 * Tells this snapshot from those that its memory held before; 0: parked. 32 bits: a reader
+	 * would have to sleep through all of them to meet one again.
+	 */
+	uint32_t serial;
 
 	uint64_t features;         /**< acknowledged virtio features */
 	/** where written pages are noted; NULL: nowhere. Outlives the snapshot. */

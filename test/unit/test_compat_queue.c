@@ -422,6 +422,164 @@ pages_of_an_element_that_was_out_when_the_log_came_are_marked(void **state)
 	close(fd);
 }
 
+/* Layouts that a driver may choose: R to be read, W to be written. The last has many segments. */
+static const char *const layouts[] = { "R", "W", "RW", "RRWW", "RWWWW", "RRRRRRRRRWWWW" };
+
+static void
+offer_layout(const char *layout)
+{
+	struct rig_part parts[RIG_SIZE];
+	unsigned int i;
+
+	for (i = 0; layout[i] != 0; i++)
+		parts[i] = (struct rig_part){ RIG_DATA + i * 0x1000, 100 + i, layout[i] == 'W' };
+	rig_offer(0, parts, i);
+}
+
+static void
+check_layout(const char *layout, const VuVirtqElement *element)
+{
+	unsigned int readable = 0, i;
+
+	assert_non_null(element);
+	for (i = 0; layout[i] != 0; i++) {
+		const struct iovec *segment = layout[i] == 'R' ? &element->out_sg[readable++] :
+			&element->in_sg[i - readable];
+		uint64_t size = 1;
+
+		assert_ptr_equal(segment->iov_base, vu_gpa_to_va(&rig.dev, &size,
+			RIG_GUEST + RIG_DATA + i * 0x1000));
+		assert_int_equal(segment->iov_len, 100 + i);
+	}
+	assert_int_equal(element->out_num, readable);
+	assert_int_equal(element->in_num, i - readable);
+}
+
+/* The first element of a ring goes the long way, those behind it the short way if they can. */
+static void
+every_layout_is_the_same_each_time(void **state)
+{
+	VuElementPool *pool = vu_element_pool_new(2, sizeof(VuVirtqElement), 4);
+	unsigned int i;
+	void *element;
+
+	(void)state;
+	rig_start();
+	for (i = 0; i < 4 * (sizeof(layouts) / sizeof(layouts[0])); i++) {
+		const char *layout = layouts[i % (sizeof(layouts) / sizeof(layouts[0]))];
+
+		offer_layout(layout);
+		element = pop();
+		check_layout(layout, element);
+		vu_queue_push(&rig.dev, queue(), element, 1000000);
+		free(element);
+		/* No more than there is room for was written. */
+		assert_true(rig_used((uint16_t)(2 * i)).len < 600);
+		offer_layout(layout);
+		assert_int_equal(vu_queue_pop_burst(&rig.dev, queue(), pool, &element, 2), 1);
+		check_layout(layout, element);
+		vu_queue_push_burst(&rig.dev, queue(), pool, &element, NULL, 1);
+		assert_int_equal(rig_used_index(), 2 * i + 2);
+		assert_int_equal(queue()->inuse, 0);
+	}
+	vu_element_pool_free(pool);
+}
+
+/* A chain that breaks the rules, behind one that does not: the short way leaves it alone. */
+static void
+assert_breaks(uint16_t head, uint64_t address, uint32_t length, uint16_t flags, uint16_t next)
+{
+	struct vring_desc *ring = (struct vring_desc *)rig.guest;
+	struct vring_avail *avail = (struct vring_avail *)(rig.guest + RIG_AVAIL);
+	VuVirtqElement *element;
+	unsigned int i;
+
+	rig_start();
+	for (i = 0; i < 2; i++) {
+		rig_offer(0, request, 3);
+		element = pop();
+		check_request(element);
+		vu_queue_push(&rig.dev, queue(), element, 1);
+		free(element);
+	}
+	ring[0] = (struct vring_desc){ RIG_GUEST + RIG_DATA, 1, VRING_DESC_F_WRITE |
+		VRING_DESC_F_NEXT, 1 };
+	ring[1] = (struct vring_desc){ address, length, flags, next };
+	avail->ring[avail->idx % RIG_SIZE] = head;
+	__atomic_store_n(&avail->idx, (uint16_t)(avail->idx + 1), __ATOMIC_RELEASE);
+	assert_null(pop());
+	assert_int_equal(rig.panics, 1);
+	assert_int_equal(queue()->inuse, 0);
+}
+
+#define BREAKS(name, ...) \
+	static void \
+	name(void **state) \
+	{ \
+		(void)state; \
+		assert_breaks(__VA_ARGS__); \
+	}
+
+BREAKS(head_behind_the_ring_panics, RIG_SIZE, 0, 0, 0, 0)
+BREAKS(next_behind_the_ring_panics, 0, RIG_GUEST + RIG_DATA, 1,
+	VRING_DESC_F_WRITE | VRING_DESC_F_NEXT, RIG_SIZE)
+BREAKS(loop_panics, 0, RIG_GUEST + RIG_DATA, 1, VRING_DESC_F_WRITE | VRING_DESC_F_NEXT, 0)
+BREAKS(reading_after_writing_panics, 0, RIG_GUEST + RIG_DATA, 1, 0, 0)
+BREAKS(segment_before_the_memory_panics, 0, RIG_GUEST - 1, 2, VRING_DESC_F_WRITE, 0)
+BREAKS(segment_behind_the_memory_panics, 0, RIG_GUEST + RIG_MEMORY - 1, 2, VRING_DESC_F_WRITE, 0)
+BREAKS(segment_round_the_end_of_all_addresses_panics, 0, UINT64_MAX, 2, VRING_DESC_F_WRITE, 0)
+BREAKS(segment_of_no_bytes_panics, 0, RIG_GUEST + RIG_DATA, 0, VRING_DESC_F_WRITE, 0)
+
+static void
+common_elements_are_put_back_too(void **state)
+{
+	VuVirtqElement *element;
+	unsigned int i;
+
+	(void)state;
+	rig_start();
+	for (i = 0; i < 40; i++) {
+		rig_offer(0, request, 3);
+		element = pop();
+		check_request(element);
+		vu_queue_unpop(&rig.dev, queue(), element, 0);
+		free(element);
+		assert_int_equal(queue()->inuse, 0);
+		element = pop();
+		check_request(element);
+		assert_false(i % 2 == 0 && vu_queue_rewind(&rig.dev, queue(), 2));
+		vu_queue_push(&rig.dev, queue(), element, 1);
+		free(element);
+		assert_int_equal(rig_used_index(), i + 1);
+	}
+}
+
+/* A place that is filled out of turn ends the short way until all before it have been flushed. */
+static void
+pushing_waits_for_no_place_that_was_filled_later(void **state)
+{
+	VuVirtqElement *a, *b;
+	unsigned int i;
+
+	(void)state;
+	rig_start();
+	for (i = 0; i < 6; i++) {
+		rig_offer(0, request, 3);
+		rig_offer(4, request, 3);
+		a = pop();
+		b = pop();
+		vu_queue_fill(&rig.dev, queue(), b, 1, 1);
+		assert_int_equal(rig_used_index(), 2 * i);
+		vu_queue_fill(&rig.dev, queue(), a, 1, 0);
+		vu_queue_flush(&rig.dev, queue(), 2);
+		assert_int_equal(rig_used_index(), 2 * i + 2);
+		assert_int_equal(rig_used((uint16_t)(2 * i)).id, 0);
+		assert_int_equal(rig_used((uint16_t)(2 * i + 1)).id, 4);
+		free(a);
+		free(b);
+	}
+}
+
 int
 main(void)
 {
@@ -444,6 +602,17 @@ main(void)
 		RIG_TEST(pages_of_an_element_that_was_out_when_the_log_came_are_marked),
 		RIG_TEST(burst_moves_many_and_returns_their_blocks),
 		RIG_TEST(burst_takes_elements_larger_than_the_pools_blocks),
+		RIG_TEST(every_layout_is_the_same_each_time),
+		RIG_TEST(head_behind_the_ring_panics),
+		RIG_TEST(next_behind_the_ring_panics),
+		RIG_TEST(loop_panics),
+		RIG_TEST(reading_after_writing_panics),
+		RIG_TEST(segment_before_the_memory_panics),
+		RIG_TEST(segment_behind_the_memory_panics),
+		RIG_TEST(segment_round_the_end_of_all_addresses_panics),
+		RIG_TEST(segment_of_no_bytes_panics),
+		RIG_TEST(common_elements_are_put_back_too),
+		RIG_TEST(pushing_waits_for_no_place_that_was_filled_later),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
