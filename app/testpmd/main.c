@@ -237,7 +237,9 @@ main(int argc, char **argv)
 			"hugepages add --no-huge", rte_strerror(rte_errno));
 		return complain(why);
 	}
-	status = serve(signals);
+	/* Whoever plays with memory behind our back ends its own connection, not this program. */
+	status = vhu_guard_memory() == 0 ? serve(signals) :
+		complain("the handler that guards memory cannot be installed");
 	engine_stop();
 	port_detach_all();
 	rte_mempool_free(mbuf_pool);

@@ -18,6 +18,7 @@
 #include "ctrl/events.h"
 #include "ctrl/log.h"
 #include "ctrl/telemetry.h"
+#include "mem/guard.h"
 #include "obs/error.h"
 #include "ring/ring.h"
 
@@ -364,4 +365,10 @@ vhu_control_service(void)
 		id = current->service.id;
 	vhu_control_unlock();
 	return id;
+}
+
+int
+vhu_guard_memory(void)
+{
+	return vhu_guard_on();
 }

@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include "dev/device_private.h"
+#include "mem/guard.h"
 #include "mem/postcopy.h"
+#include "obs/log.h"
 
 /* What is of no use without a channel to the front-end. */
 #define NEEDS_CHANNEL (VHU_BIT(VHU_PROTOCOL_BACKEND_REQ) | \
@@ -270,9 +272,36 @@ vhu_device_check_broken(struct vhu_device *device)
 	vhu_device_pending_down(device);
 }
 
+/* Is anything lost of what the front-end shares? */
+static bool
+shares_lost(const struct vhu_device *device)
+{
+	return vhu_map_lost(device->map) ||
+		(device->coming != NULL && vhu_map_lost(device->coming)) ||
+		(device->log != NULL && vhu_guard_lost(device->log->mapping)) ||
+		(device->inflight != NULL && vhu_guard_lost(device->inflight->mapping));
+}
+
+/* A front-end that takes away what it has shared is not one to go on with. */
+static void
+check_guard(struct vhu_device *device)
+{
+	uint64_t count = vhu_guard_count();
+
+	if (count == device->guard_count)
+		return;
+	device->guard_count = count;
+	if (device->leaving || !shares_lost(device))
+		return;
+	vhu_log(VHU_LOG_ERROR, device->name, VHU_LOG_NO_RING,
+		"the front-end cut off a file whose memory it shares, the connection ends");
+	device->config.ops->hang_up(device->config.owner);
+}
+
 void
 vhu_device_tick(struct vhu_device *device)
 {
+	check_guard(device);
 	vhu_log_signal(device);
 	vhu_device_check_missing(device);
 }

@@ -23,6 +23,7 @@
 #include "dev/channel.h"
 #include "dev/device.h"
 #include "mem/dirty.h"
+#include "mem/guard.h"
 #include "mem/inflight.h"
 
 struct vhu_bin;
@@ -145,6 +146,7 @@ struct vhu_device {
 	struct vhu_dirty *log;
 	int log_fd;                      /**< signalled after pages were marked; owned, -1: none */
 	struct vhu_inflight_area *inflight; /**< one reference; NULL: none was set */
+	uint64_t guard_count;            /**< vhu_guard_count() when it was last looked at */
 	/** made when ACCESS_PLATFORM was first acknowledged; vhu_device_iotlb() */
 	struct vhu_iotlb *iotlb;
 	struct vhu_ask asks[VHU_ASKS];

@@ -238,6 +238,20 @@ struct vhu_queue *vhu_port_rx_queue(struct vhu_port *port, uint16_t pair);
 struct vhu_queue *vhu_port_tx_queue(struct vhu_port *port, uint16_t pair);
 
 /**
+ * Survive front-ends that cut off a file whose memory they share: without this the process is ended
+ * by SIGBUS when a burst touches what is missing. With it the missing memory reads as zeros, and
+ * the control loop ends the connection soon.
+ *
+ * Installs a handler for SIGBUS, which belongs to the whole process; that is why the application
+ * has to ask. What is none of ours goes to the handler that was there before; one that is installed
+ * later has to do the same. SIGBUS must not be blocked in any thread that calls into the library.
+ * Call it before ports are created: memory that is mapped already is not covered, nor are more than
+ * 8192 mappings at a time. Repeating it does nothing.
+ * @return 0 or a negative errno.
+ */
+int vhu_guard_memory(void);
+
+/**
  * Plug the guest's cable in or out: a matter between this application and the guest's driver, which
  * reads it as VIRTIO_NET_S_LINK_UP in the configuration space. A front-end with protocol features
  * CONFIG and BACKEND_REQ is told at once; others see it when they read the space again. Frames go

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "mem/dirty.h"
+#include "mem/guard.h"
 
 /* Pages of a word. */
 #define WORD_PAGES 64
@@ -201,6 +202,7 @@ vhu_dirty_map(int fd, uint64_t size, uint64_t offset, struct vhu_dirty **dirty)
 	*dirty = dirty_new(mapping, mapping_size, offset - start, size);
 	if (*dirty == NULL)
 		return vhu_refuse(VHU_REFUSE, "out of memory for the log");
+	vhu_guard_add(mapping, mapping_size);
 	return verdict;
 }
 
@@ -241,6 +243,7 @@ vhu_dirty_drop(struct vhu_dirty *dirty)
 {
 	if (dirty == NULL || --dirty->references != 0)
 		return;
+	vhu_guard_remove(dirty->mapping);
 	munmap(dirty->mapping, dirty->mapping_size);
 	free((struct dirty_block *)dirty); /* its first member */
 }

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "mem/guard.h"
 #include "mem/inflight.h"
 
 /* Parts of rings do not share cache lines. */
@@ -135,6 +136,7 @@ vhu_inflight_attach(const struct vhu_wire_inflight *wire, int fd, bool packed, u
 		free(a);
 		return verdict;
 	}
+	vhu_guard_add(a->mapping, a->mapping_size);
 	*area = a;
 	return verdict;
 }
@@ -144,6 +146,7 @@ vhu_inflight_drop(struct vhu_inflight_area *area)
 {
 	if (area == NULL || --area->references != 0)
 		return;
+	vhu_guard_remove(area->mapping);
 	munmap(area->mapping, area->mapping_size);
 	free(area);
 }

@@ -9,6 +9,7 @@
 
 #include <vhu.h>
 
+#include "mem/guard.h"
 #include "mem/map.h"
 
 /* Any control thread: takes the next number; 0 is for hints that are empty. */
@@ -195,6 +196,17 @@ vhu_map_find(const struct vhu_map *map, const struct vhu_wire_region *wire)
 	    region->guest_address != wire->guest_address || region->size != wire->size)
 		return NULL;
 	return region;
+}
+
+bool
+vhu_map_lost(const struct vhu_map *map)
+{
+	uint32_t i;
+
+	for (i = 0; i < map->count; i++)
+		if (vhu_guard_lost(map->by_guest[i]->mapping))
+			return true;
+	return false;
 }
 
 void

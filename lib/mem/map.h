@@ -59,6 +59,9 @@ struct vhu_map *vhu_map_without(const struct vhu_map *map, const struct vhu_regi
 /** The region with exactly this guest address, user address and size, or NULL. */
 struct vhu_region *vhu_map_find(const struct vhu_map *map, const struct vhu_wire_region *wire);
 
+/** Was one of the mappings cut off (mem/guard.h)? */
+bool vhu_map_lost(const struct vhu_map *map);
+
 void vhu_map_hold(struct vhu_map *map);
 /**
  * Drop a reference. With the last one the map is freed, and each region that no other map holds is

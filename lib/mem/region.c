@@ -13,6 +13,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "mem/guard.h"
 #include "mem/postcopy.h"
 #include "mem/region.h"
 
@@ -170,6 +171,7 @@ vhu_region_map(struct vhu_region *region, bool populate)
 		return rc;
 	/* A core dump with the guest in it helps nobody; failing to say so is no failure. */
 	(void)madvise(region->mapping, region->mapping_size, MADV_DONTDUMP);
+	vhu_guard_add(region->mapping, region->mapping_size);
 	region->host = (uint8_t *)region->mapping + (region->file_offset - start);
 	close(region->fd);
 	region->fd = -1;
@@ -204,8 +206,10 @@ vhu_region_open(struct vhu_region *region, int userfaultfd)
 void
 vhu_region_free(struct vhu_region *region)
 {
-	if (region->mapping != NULL)
+	if (region->mapping != NULL) {
+		vhu_guard_remove(region->mapping);
 		munmap(region->mapping, region->mapping_size);
+	}
 	if (region->fd >= 0)
 		close(region->fd);
 	free(region);

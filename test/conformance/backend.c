@@ -206,6 +206,8 @@ main(int argc, char **argv)
 		return EXIT_FAILURE;
 	signal(SIGINT, stop);
 	signal(SIGTERM, stop);
+	if (vhu_guard_memory() != 0)
+		return EXIT_FAILURE;
 	vhu_port_options_init(&options);
 	options.mtu = 1500;
 	options.on_event = count_stops;

@@ -510,3 +510,23 @@ def test_file_shortened_before_it_is_announced(start, slots, region):
     os.ftruncate(part.fd, part.file_offset + part.size - 1)
     session.connection.must_not(Request.ADD_MEM_REG, mem_reg(part.packed()), (part.fd,))
     session.echo()
+
+
+@pytest.mark.row("M17", "HF9")
+@pytest.mark.parametrize("device", ["reads", "writes"])
+def test_file_shortened_while_it_is_shared(start, connect, slots, region, device):
+    """The front-end loses its connection, and nobody else loses anything."""
+    session = start()
+    pair = session.pairs[0]
+    part = region(1 << 40, 1 << 20, 1 << 45, guard=0)
+    session.connection.must(Request.ADD_MEM_REG, mem_reg(part.packed()), (part.fd,))
+    os.ftruncate(part.fd, 0)
+    if device == "reads":
+        pair.post()
+        pair.transmit_ring.add([Piece(part.guest_address, 72, False)])
+    else:
+        pair.post_pieces([Piece(part.guest_address, 2048, True)])
+        pair.send(net.frame(1))
+    pair.transmit_ring.kick()
+    session.connection.expect_end()
+    connection_works(connect())
