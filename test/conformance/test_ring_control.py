@@ -237,6 +237,39 @@ def test_stop_is_a_barrier(start, repeat):
                "a frame sent after the restart")
 
 
+def what_a_device_writes(pair):
+    """Buffers and used rings of one pair."""
+    used = [pair.memory.read(ring.used, 6 + 8 * ring.size)
+            for ring in (pair.receive_ring, pair.transmit_ring)]
+    return used, pair.memory.read(pair.receive_place, pair.buffers * pair.buffer_size)
+
+
+@pytest.mark.row("R8")
+def test_other_rings_go_on_while_one_pair_is_stopped(start):
+    """Stopped in the middle of its traffic a pair is silent at once; the other loses nothing."""
+    session = start(pairs=2, ring_size=256)
+    running, stopping = session.pairs
+    for number in range(20):
+        stopping.post()
+        for i in range(100):
+            stopping.send(net.frame(i), publish=False)
+        stopping.transmit_ring.publish()
+        stopping.transmit_ring.kick()
+        rings = stopping.receive_ring, stopping.transmit_ring
+        bases = [session.stop_ring(ring) for ring in rings]
+        assert bases == [ring.published_used for ring in rings]
+        for ring in rings:
+            ring.calls()
+        before = what_a_device_writes(stopping)
+        running.echo(count=100, first=100 * number)
+        assert what_a_device_writes(stopping) == before, "written after the base was told"
+        assert not any(ring.calls() for ring in rings), "notified after the base was told"
+        for ring, base in zip(rings, bases):
+            session.start_ring(ring, base)
+        stopping.take([])
+        stopping.transmit_ring.wait_used(100)
+
+
 @pytest.mark.row("R9")
 def test_base_of_a_ring_that_never_started(prepare):
     session = prepare()

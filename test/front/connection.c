@@ -3,11 +3,13 @@
  */
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "front.h"
 #include "private.h"
 
@@ -17,13 +19,27 @@ has(const struct front *front, enum vhu_protocol_feature feature)
 	return (front->protocol & VHU_BIT(feature)) != 0;
 }
 
+/** Do other things until the socket has something, or patience ends. */
+static void
+idle_until_readable(struct front *front)
+{
+	uint64_t end = front_nanoseconds() + FRONT_PATIENCE * UINT64_C(1000000000);
+	struct pollfd look = { .fd = front->socket, .events = POLLIN };
+
+	while (poll(&look, 1, 0) == 0 && front_nanoseconds() < end)
+		front->idle(front->idle_argument);
+}
+
 /** Wait for the reply to @p request, which may carry a descriptor. */
 static int
 await_reply(struct front *front, uint32_t request, void *reply, size_t size, int *fd)
 {
 	struct vhu_wire_header header;
-	int got = front_receive_message(front->socket, &header, reply, size, fd);
+	int got;
 
+	if (front->idle != NULL)
+		idle_until_readable(front);
+	got = front_receive_message(front->socket, &header, reply, size, fd);
 	if (got < 0)
 		return front_fail(front, got, "no reply to request %u: %s", request,
 			strerror(-got));

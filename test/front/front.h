@@ -14,7 +14,8 @@
  * with REPLY_ACK each waits for its acknowledgement, otherwise a request without a reply is
  * followed by one that has a reply (GET_FEATURES) whenever the caller has to know that it took
  * effect. Requests may come from several threads; a lock makes them one after another. The rings
- * themselves (driver.h) never touch the connection.
+ * themselves (driver.h) never touch the connection. A program with one thread for both sets
+ * front.idle: it is called again and again while a reply is awaited.
  *
  * Functions return 0 or a negative errno; front.error then has a sentence. What the back-end
  * does not answer within some seconds is -ETIMEDOUT.
@@ -51,6 +52,8 @@ struct front {
 	struct front_memory *memory;
 	struct front_channel channel;
 	uint64_t acknowledged;    /**< requests that were acknowledged */
+	void (*idle)(void *argument); /**< what to do until a reply is there, or NULL: sleep */
+	void *idle_argument;
 	pthread_mutex_t lock;
 	char error[160];
 };

@@ -8,8 +8,6 @@
  * mistaken for another.
  */
 
-#include <pthread.h>
-#include <sched.h>
 #include <string.h>
 
 #include "churn.h"
@@ -69,48 +67,21 @@ frame_is_right(const struct front_frame *frame, uint64_t sequence)
 	return word == word_of(sequence, length);
 }
 
-static unsigned int
-bucket_of(const struct stream *stream, uint64_t ticks)
-{
-	double sixteenths = (double)ticks * 16 / stream->ticks_per_us;
-	uint64_t scaled = (uint64_t)sixteenths;
-	unsigned int octave, bucket;
-
-	if (scaled < 4)
-		return 0;
-	octave = 63 - (unsigned int)__builtin_clzll(scaled);
-	bucket = (octave - 2) * 4 + (unsigned int)(scaled >> (octave - 2) & 3) + 1;
-	return bucket < GAP_BUCKETS ? bucket : GAP_BUCKETS - 1;
-}
-
-double
-gap_quantile(const uint64_t buckets[GAP_BUCKETS], uint64_t count, double quantile)
-{
-	uint64_t wanted = (uint64_t)((double)count * quantile), sum = 0;
-	unsigned int i;
-
-	for (i = 0; i < GAP_BUCKETS - 1; i++) {
-		sum += buckets[i];
-		if (sum > wanted)
-			break;
-	}
-	if (i == 0)
-		return 4.0 / 16;
-	return (double)((uint64_t)((i - 1) % 4 + 5) << (i - 1) / 4) / 16;
-}
-
 static void
 count_gap(struct stream *stream, struct gaps *gaps, uint64_t raw, uint64_t paused)
 {
-	uint64_t net = raw > paused ? raw - paused : 0;
+	time_add(&gaps->raw, raw, stream->ticks_per_us);
+	time_add(&gaps->net, raw > paused ? raw - paused : 0, stream->ticks_per_us);
+}
 
-	gaps->count++;
-	gaps->raw[bucket_of(stream, raw)]++;
-	gaps->net[bucket_of(stream, net)]++;
-	if (raw > gaps->raw_max)
-		gaps->raw_max = raw;
-	if (net > gaps->net_max)
-		gaps->net_max = net;
+/* Tell the poller how many frames are there for it. */
+static void
+publish(const struct stream *stream)
+{
+	if (stream->book != NULL)
+		/* Partner: the load in vhu-poller; the ring's index was stored before. */
+		__atomic_store_n(&stream->book->published,
+			stream->run << BOOK_RUN_SHIFT | stream->sequence, __ATOMIC_RELEASE);
 }
 
 static void
@@ -125,6 +96,8 @@ send_some(struct stream *stream, struct stream_counts *counts)
 		write_frame(&frames[i], stream->sequence++);
 	front_post(&stream->send, frames, count);
 	counts->sent += count;
+	if (count > 0)
+		publish(stream);
 }
 
 /* A frame with a number that is not due: what is missing is lost for the order. */
@@ -149,78 +122,52 @@ receive_some(struct stream *stream, struct stream_counts *counts)
 		if (sequence != stream->expected)
 			out_of_order(stream, counts, sequence);
 		counts->corrupt += !frame_is_right(&frames[i], stream->expected);
-		__atomic_store_n(&stream->expected, stream->expected + 1, __ATOMIC_RELAXED);
+		stream->expected++;
 	}
 	front_post(&stream->receive, frames, count);
 	counts->received += count;
+	stream->received += count;
 	return count;
 }
 
-static void
-pin(int core)
+void
+stream_round(struct stream *stream)
 {
-	cpu_set_t set;
+	struct stream_counts *counts = &stream->counts[stream->interval];
+	uint64_t pause = (uint64_t)(PAUSE_US * stream->ticks_per_us), now;
 
-	if (core < 0)
-		return;
-	CPU_ZERO(&set);
-	CPU_SET(core, &set);
-	pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
-}
-
-/* Poll until told otherwise, and keep book of when nothing came. */
-static void
-run(struct stream *stream)
-{
-	uint64_t last_poll = front_ticks(), last_frame = last_poll, paused = 0, now;
-	uint64_t pause = (uint64_t)(PAUSE_US * stream->ticks_per_us);
-	unsigned int interval = 0, wanted;
-	bool fresh = true;
-
-	while (__atomic_load_n(&stream->state, __ATOMIC_RELAXED) == STREAM_RUN) {
-		struct stream_counts *counts = &stream->counts[interval];
-
-		send_some(stream, counts);
-		now = front_ticks();
-		if (now - last_poll > pause) {
-			paused += now - last_poll - pause;
-			counts->gaps.pauses++;
-		}
-		last_poll = now;
-		if (receive_some(stream, counts) > 0) {
-			if (!fresh)
-				count_gap(stream, &counts->gaps, now - last_frame, paused);
-			last_frame = now;
-			paused = 0;
-			fresh = false;
-		}
-		wanted = __atomic_load_n(&stream->interval, __ATOMIC_RELAXED);
-		/* A gap counts where it ends; the one across the border counts for the new one. */
-		interval = wanted;
+	send_some(stream, counts);
+	now = front_ticks();
+	if (stream->last_poll != 0 && now - stream->last_poll > pause) {
+		stream->paused += now - stream->last_poll - pause;
+		counts->gaps.pauses++;
 	}
+	stream->last_poll = now;
+	if (receive_some(stream, counts) == 0)
+		return;
+	if (stream->last_frame != 0)
+		count_gap(stream, &counts->gaps, now - stream->last_frame, stream->paused);
+	stream->last_frame = now;
+	stream->paused = 0;
 }
 
-static void
-drain(struct stream *stream)
+/* A gap counts where it ends; the one across the border counts for the new interval. */
+void
+stream_switch(struct stream *stream, enum interval interval)
+{
+	stream->interval = interval;
+	if (stream->book != NULL)
+		__atomic_store_n(&stream->book->interval, interval, __ATOMIC_RELAXED);
+}
+
+void
+stream_drain(struct stream *stream)
 {
 	uint64_t since = front_nanoseconds();
-	struct stream_counts *counts = &stream->counts[1];
+	struct stream_counts *counts = &stream->counts[stream->interval];
 
-	while (stream->expected != stream->sequence && front_nanoseconds() - since < PATIENCE_NS) {
+	while (stream->expected != stream->sequence && front_nanoseconds() - since < PATIENCE_NS)
 		if (receive_some(stream, counts) > 0)
 			since = front_nanoseconds();
-		sched_yield();
-	}
 	front_collect(&stream->send);
-}
-
-void *
-stream_main(void *argument)
-{
-	struct stream *stream = argument;
-
-	pin(stream->core);
-	run(stream);
-	drain(stream);
-	return NULL;
 }

@@ -4,13 +4,11 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "churn.h"
@@ -21,9 +19,11 @@
 #define RECEIVE 0u
 #define TRANSMIT 1u
 /* A call may take that long on a busy machine. */
-#define CALL_PATIENCE_MS 5000
+#define CALL_PATIENCE_NS UINT64_C(5000000000)
 /* The first frame may take that long. */
 #define PATIENCE_NS UINT64_C(10000000000)
+/* Things change for that long, then they stay as they are for as long. */
+#define SLICE_NS UINT64_C(50000000)
 
 /* One run of one work. */
 struct work {
@@ -51,6 +51,25 @@ struct work_type {
 	int (*cycle)(struct work *work);
 	void (*finish)(struct work *work);
 };
+
+/* Nothing but frames for a time. */
+static void
+let_flow(struct work *work, uint64_t nanoseconds)
+{
+	uint64_t begin = front_nanoseconds();
+
+	while (front_nanoseconds() - begin < nanoseconds)
+		stream_round(&work->stream);
+}
+
+/* What the front-end does while it waits for an answer. */
+static void
+idle(void *argument)
+{
+	struct stream *stream = argument;
+
+	stream_round(stream);
+}
 
 static uint32_t
 pick(struct work *work, uint32_t below)
@@ -107,10 +126,16 @@ read_calls(int fd)
 static void
 await_call(struct work *work, int fd)
 {
-	struct pollfd wait = { .fd = fd, .events = POLLIN };
+	struct pollfd look = { .fd = fd, .events = POLLIN };
+	uint64_t begin = front_nanoseconds();
 
-	if (poll(&wait, 1, CALL_PATIENCE_MS) != 1)
+	while (poll(&look, 1, 0) != 1) {
+		stream_round(&work->stream);
+		if (front_nanoseconds() - begin < CALL_PATIENCE_NS)
+			continue;
 		work->result->missed_calls++;
+		return;
+	}
 }
 
 /*
@@ -121,7 +146,6 @@ await_call(struct work *work, int fd)
 static int
 cycle_calls(struct work *work)
 {
-	static const struct timespec while_frames_flow = { .tv_nsec = 50000 };
 	int old[2], error;
 	unsigned int i;
 
@@ -133,7 +157,7 @@ cycle_calls(struct work *work)
 		work->result->calls += read_calls(old[i]);
 	for (i = 0; i < 2; i++)
 		await_call(work, work->calls[i]);
-	nanosleep(&while_frames_flow, NULL);
+	let_flow(work, 50000);
 	for (i = 0; i < 2; i++) {
 		work->result->late_calls += read_calls(old[i]);
 		close(old[i]);
@@ -182,11 +206,10 @@ switch_log(struct work *work, bool on)
 static int
 cycle_log(struct work *work)
 {
-	static const struct timespec while_frames_flow = { .tv_nsec = 200000 };
 	uint64_t i, word;
 	int error = switch_log(work, true);
 
-	nanosleep(&while_frames_flow, NULL);
+	let_flow(work, 200000);
 	if (error == 0)
 		error = switch_log(work, false);
 	for (i = 0; i < work->log_size; i += sizeof(word)) {
@@ -303,51 +326,85 @@ set_up(struct work *work, const struct work_type *type)
 	return error;
 }
 
-static void
-sleep_ms(uint64_t milliseconds)
-{
-	struct timespec pause = { (time_t)(milliseconds / 1000),
-		(long)(milliseconds % 1000) * 1000000 };
-
-	nanosleep(&pause, NULL);
-}
-
 /* The back-end may listen before it forwards. */
 static int
 await_stream(struct work *work)
 {
 	uint64_t begin = front_nanoseconds();
 
-	while (__atomic_load_n(&work->stream.expected, __ATOMIC_RELAXED) == 0) {
+	while (work->stream.expected == 0) {
 		if (front_nanoseconds() - begin > PATIENCE_NS)
 			return front_fail(&work->front, -ETIMEDOUT, "no frame came back");
-		sleep_ms(1);
+		let_flow(work, 1000000);
 	}
 	return 0;
 }
 
-/* A quiet interval, then the cycles. */
+/* Begin, or end, to count time and interrupts for the stream's interval. */
+static void
+count_slice(struct work *work, bool end)
+{
+	enum interval interval = work->stream.interval;
+	uint64_t now = front_nanoseconds();
+	struct interrupts *sums = &work->result->interrupts[interval], got;
+	uint64_t sign = end ? 1 : UINT64_MAX;
+
+	work->stream.counts[interval].nanoseconds += sign * now;
+	if (work->stream.book == NULL)
+		return;
+	got = interrupts_of(work->stream.book->core);
+	sums->calls += sign * got.calls;
+	sums->shootdowns += sign * got.shootdowns;
+}
+
+/* Change things for a while. */
+static int
+churn_slice(struct work *work, const struct work_type *type, uint64_t *taken)
+{
+	struct work_result *result = work->result;
+	uint64_t begin = front_nanoseconds();
+	int error = 0;
+
+	stream_switch(&work->stream, CHURN);
+	count_slice(work, false);
+	do {
+		error = type->cycle(work);
+		result->cycles++;
+		*taken = front_nanoseconds() - begin;
+	} while (error == 0 && result->cycles < work->options->cycles && *taken < SLICE_NS);
+	count_slice(work, true);
+	return error;
+}
+
+/* Leave things as they are for as long. */
+static void
+quiet_slice(struct work *work, uint64_t nanoseconds)
+{
+	stream_switch(&work->stream, QUIET);
+	count_slice(work, false);
+	let_flow(work, nanoseconds);
+	count_slice(work, true);
+}
+
+/*
+ * Slices with and without changes take turns, so that both have as much time and the same noise:
+ * the longest of many times can be compared only then.
+ */
 static int
 change_things(struct work *work, const struct work_type *type)
 {
-	struct work_result *result = work->result;
 	int error = await_stream(work);
-	uint64_t begin = front_nanoseconds(), churn;
+	uint64_t taken;
 
 	if (error == 0 && type->prepare != NULL)
 		error = type->prepare(work);
 	if (error != 0)
 		return error;
-	sleep_ms(work->options->quiet_ms);
-	churn = front_nanoseconds();
-	work->stream.counts[0].nanoseconds = churn - begin;
-	__atomic_store_n(&work->stream.interval, 1, __ATOMIC_RELAXED);
-	while (result->cycles < work->options->cycles && error == 0) {
-		error = type->cycle(work);
-		result->cycles++;
+	let_flow(work, SLICE_NS);
+	while (work->result->cycles < work->options->cycles && error == 0) {
+		error = churn_slice(work, type, &taken);
+		quiet_slice(work, taken);
 	}
-	work->stream.counts[1].nanoseconds = front_nanoseconds() - churn;
-	result->seconds = (double)work->stream.counts[1].nanoseconds / 1e9;
 	if (type->finish != NULL)
 		type->finish(work);
 	return error;
@@ -357,27 +414,39 @@ static void
 run_work(struct work *work, const struct work_type *type)
 {
 	struct work_result *result = work->result;
-	pthread_t thread;
 	int error;
 
-	work->stream.core = work->options->core;
 	work->stream.ticks_per_us = result->ticks_per_us = front_ticks_per_us();
-	error = pthread_create(&thread, NULL, stream_main, &work->stream);
-	if (error == 0) {
-		error = change_things(work, type);
-		__atomic_store_n(&work->stream.state, STREAM_DRAIN, __ATOMIC_RELAXED);
-		pthread_join(thread, NULL);
-	}
+	work->front.idle = idle;
+	work->front.idle_argument = &work->stream;
+	error = change_things(work, type);
+	work->front.idle = NULL;
+	stream_drain(&work->stream);
 	if (error != 0)
 		snprintf(result->fault, sizeof(result->fault), "cycle %llu: %s",
 			(unsigned long long)result->cycles,
 			work->front.error[0] ? work->front.error : strerror(abs(error)));
 	memcpy(result->counts, work->stream.counts, sizeof(result->counts));
-	result->lost = result->counts[0].sent + result->counts[1].sent -
-		result->counts[0].received - result->counts[1].received;
+	result->lost = work->stream.sequence - work->stream.received;
 	result->faults = work->stream.send.faults + work->stream.receive.faults;
+	if (work->stream.book != NULL) {
+		result->has_book = true;
+		memcpy(result->book, work->stream.book->intervals, sizeof(result->book));
+	}
 	front_stop(&work->front, RECEIVE, NULL);
 	front_stop(&work->front, TRANSMIT, NULL);
+}
+
+/* The poller turns a page before there is a ring. */
+static void
+begin_run(struct stream *stream, struct book *book)
+{
+	stream->book = book;
+	stream_switch(stream, BEGINNING);
+	if (book == NULL)
+		return;
+	stream->run = (__atomic_load_n(&book->published, __ATOMIC_RELAXED) >> BOOK_RUN_SHIFT) + 1;
+	__atomic_store_n(&book->published, stream->run << BOOK_RUN_SHIFT, __ATOMIC_RELEASE);
 }
 
 void
@@ -395,6 +464,7 @@ churn_do(unsigned int number, const struct churn_options *options, struct work_r
 	}
 	work->options = options;
 	work->result = result;
+	begin_run(&work->stream, options->book);
 	work->random = 1;
 	error = front_connect(&work->front, options->path);
 	if (error == 0)
