@@ -14,6 +14,10 @@
  * The dirty log. While LOG_ALL is acknowledged every snapshot has a log, so no write is forgotten
  * in whatever order features, log and rings come: what is written before the front-end's log is
  * there is marked in one of our own, and moves over with the log's arrival.
+ *
+ * When logging ends, the front-end's log stays: it may begin again with it. It may also have given
+ * the log up and send another only after logging and rings have begun, as QEMU does where a device
+ * starts during a migration that follows a cancelled one. So what is marked there moves as well.
  */
 
 bool
@@ -28,9 +32,12 @@ vhu_log_prepare(struct vhu_device *device, uint64_t features)
 void
 vhu_log_tidy(struct vhu_device *device)
 {
-	if (device->log == NULL || !device->log->own ||
-	    (device->features & VHU_BIT(VHU_F_LOG_ALL)))
+	if (device->log == NULL || (device->features & VHU_BIT(VHU_F_LOG_ALL)))
 		return;
+	if (!device->log->own) {
+		device->log->left = true;
+		return;
+	}
 	/* Snapshots that are still in use have references of their own. */
 	vhu_dirty_drop(device->log);
 	device->log = NULL;

@@ -171,6 +171,7 @@ device_reset(struct vhu_device *device, uint16_t unused)
 	device->inflight = NULL;
 	if (device->features != 0) {
 		device->features = 0;
+		vhu_log_tidy(device);
 		vhu_device_tell(device, VHU_EVENT_FEATURES, 0);
 	}
 	vhu_device_settle(device, vhu_accept());

@@ -150,7 +150,7 @@ retire_log(struct vhu_device *device, struct vhu_dirty *log)
 {
 	uint64_t beyond = atomic_load_explicit(&log->state->beyond, memory_order_relaxed);
 
-	if (log->own && device->log != NULL)
+	if ((log->own || log->left) && device->log != NULL)
 		vhu_dirty_merge(device->log, log);
 	else if (beyond != 0)
 		vhu_log(VHU_LOG_WARNING, device->name, VHU_LOG_NO_RING,

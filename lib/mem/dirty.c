@@ -227,6 +227,9 @@ vhu_dirty_merge(const struct vhu_dirty *into, const struct vhu_dirty *from)
 	struct vhu_dirty_cache cache;
 	uint64_t i, count = (from->pages + WORD_PAGES - 1) / WORD_PAGES;
 
+	/* A front-end's may be as large as it likes. */
+	if (count > OWN_SIZE / sizeof(from->words[0]))
+		count = OWN_SIZE / sizeof(from->words[0]);
 	vhu_dirty_begin(&cache);
 	for (i = 0; i < count; i++) {
 		uint64_t bits = atomic_load_explicit(&from->words[i], memory_order_relaxed);

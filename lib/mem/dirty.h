@@ -42,6 +42,8 @@ struct vhu_dirty {
 	uint64_t mapping_size;
 	unsigned int references;   /**< control thread only */
 	bool own;                  /**< no front-end has it: vhu_dirty_new_own() */
+	/** Logging was off since it came: a front-end may have it still, or no more. Control. */
+	bool left;
 };
 
 /** Words that a cache holds; a power of two, at most 32. */
@@ -98,7 +100,10 @@ struct vhu_verdict vhu_dirty_map(int fd, uint64_t size, uint64_t offset, struct 
  * only for what is marked. @return NULL if out of memory.
  */
 struct vhu_dirty *vhu_dirty_new_own(void);
-/** Mark everything that is marked in @p from. No lcore may use @p from any more. */
+/**
+ * Mark everything that is marked in @p from, as far as a log of our own reaches. No lcore may use
+ * @p from any more.
+ */
 void vhu_dirty_merge(const struct vhu_dirty *into, const struct vhu_dirty *from);
 /** Drop a reference; the last one unmaps. NULL is allowed. Control thread. */
 void vhu_dirty_drop(struct vhu_dirty *dirty);

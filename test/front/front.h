@@ -114,6 +114,9 @@ int front_set_inflight(struct front *front, const struct front_inflight *infligh
 
 /** Start ring number @p index at its present indices, and enable it. */
 int front_start(struct front *front, unsigned int index, struct front_ring *ring);
+/** The same where the device stood when it was stopped: at @p base, which front_stop() gave. */
+int front_start_at(struct front *front, unsigned int index, struct front_ring *ring,
+	uint32_t base);
 /** Tell the ring's addresses again, as front-ends do when the log is switched. */
 int front_set_addresses(struct front *front, unsigned int index, const struct front_ring *ring);
 /** Stop a ring. @p base receives what GET_VRING_BASE says; may be NULL. */

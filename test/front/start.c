@@ -55,6 +55,12 @@ front_set_addresses(struct front *front, unsigned int index, const struct front_
 int
 front_start(struct front *front, unsigned int index, struct front_ring *ring)
 {
+	return front_start_at(front, index, ring, front_ring_base(ring));
+}
+
+int
+front_start_at(struct front *front, unsigned int index, struct front_ring *ring, uint32_t base)
+{
 	int error;
 
 	if (ring->kick_fd < 0)
@@ -63,7 +69,7 @@ front_start(struct front *front, unsigned int index, struct front_ring *ring)
 		return front_fail(front, -errno, "no eventfd: %s", strerror(errno));
 	error = set_state(front, VHU_SET_VRING_NUM, index, ring->size);
 	if (error == 0)
-		error = set_state(front, VHU_SET_VRING_BASE, index, front_ring_base(ring));
+		error = set_state(front, VHU_SET_VRING_BASE, index, base);
 	if (error == 0)
 		error = front_set_addresses(front, index, ring);
 	if (error == 0)

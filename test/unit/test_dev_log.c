@@ -177,6 +177,25 @@ pages_written_before_the_log_comes_are_in_it(void **state)
 	end_log(&log);
 }
 
+/* A log that was given up with an earlier migration is not where this one looks. */
+static void
+pages_written_before_the_next_log_comes_are_in_it(void **state)
+{
+	struct log given_up = new_log(), next = new_log();
+
+	(void)state;
+	rig_run_ring(0);
+	assert_int_equal(set_base(&given_up), 0);
+	assert_int_equal(rig_u64(VHU_SET_FEATURES, FEATURES | LOG_ALL), 0);
+	assert_int_equal(rig_u64(VHU_SET_FEATURES, FEATURES), 0);
+	assert_int_equal(rig_u64(VHU_SET_FEATURES, FEATURES | LOG_ALL), 0);
+	mark(rig_seen(0), 21);
+	assert_int_equal(set_base(&next), 0);
+	assert_true(is_marked(&next, 21));
+	end_log(&given_up);
+	end_log(&next);
+}
+
 static void
 log_may_come_between_kick_and_enable(void **state)
 {
@@ -323,6 +342,7 @@ main(void)
 		LOG_TEST(features_are_acknowledged_when_no_burst_goes_by_the_old_ones),
 		LOG_TEST(log_is_replaced_when_no_burst_marks_the_old_one),
 		LOG_TEST(pages_written_before_the_log_comes_are_in_it),
+		LOG_TEST(pages_written_before_the_next_log_comes_are_in_it),
 		LOG_TEST(log_may_come_between_kick_and_enable),
 		LOG_TEST(bad_log_is_refused_and_the_old_one_stays),
 		LOG_TEST(ring_notes_its_own_writes_when_it_is_told_to),
