@@ -17,8 +17,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-from rig import place, qemu, traffic  # noqa: E402
+from rig import hugepages, place, qemu, traffic  # noqa: E402
 
+GUEST_MIB = 256
 BACK_ENDS = {"vhu-testpmd": traffic.VhuTestpmd, "net_vhu": traffic.Driver,
              "net_vhost": traffic.RteVhost}
 
@@ -61,6 +62,15 @@ def _newer():
 def back_end():
     """Class of the back-end under test."""
     return BACK_ENDS[os.environ.get("VHU_BACK_END", "vhu-testpmd")]
+
+
+@pytest.fixture
+def huge_memory():
+    """Hugepages for a guest that moves: it is in two places at once. Skips without them."""
+    with hugepages.reserved(2 * GUEST_MIB) as reason:
+        if reason:
+            pytest.skip(reason)
+        yield
 
 
 @pytest.fixture

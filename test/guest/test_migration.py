@@ -129,16 +129,26 @@ def test_guest_goes_on_when_the_target_dies(travel):
     journey.end()
 
 
-def test_guest_goes_first_and_fetches_its_memory_later(travel, often, any_qemu):
-    """Postcopy, again and again: the back-end waits for pages that are not there yet."""
-    journey = travel(qemu=any_qemu, offers=["postcopy"])
+def go_first(journey, moves):
+    """Postcopy, again and again; what lies still in the guest's memory arrives as well."""
     needs.protocol_features(journey.here[0], PROTOCOL_F_PAGEFAULT)
     journey.depart()
     journey.guest.must("dd if=/dev/urandom of=/tmp/still bs=1M count=16 2>&1")
     before = journey.guest.checksum("still")
-    for _ in range(often(2, 20)):
+    for _ in range(moves):
         target = journey.arrival()
         migration.move_postcopy(journey.guest, target, journey.folder)
         journey.arrived(target)
     assert journey.guest.checksum("still") == before
     journey.end()
+
+
+def test_guest_goes_first_and_fetches_its_memory_later(travel, often, any_qemu):
+    """The back-end waits for pages that are not there yet."""
+    go_first(travel(qemu=any_qemu, offers=["postcopy"]), often(2, 20))
+
+
+@pytest.mark.usefixtures("huge_memory")
+def test_guest_on_hugepages_fetches_its_memory_later(travel, often, any_qemu):
+    """The same where a page that is not there is one of 2 MiB."""
+    go_first(travel(qemu=any_qemu, offers=["postcopy"], huge=True), often(1, 10))

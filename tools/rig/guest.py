@@ -32,7 +32,7 @@ class Guest:
 
     def __init__(self, folder, sockets, memory_mib=256, slots=0, reconnect=False,
                  device_options="", queues=1, qemu=None, iommu=False, cpus=1, kernel_words="",
-                 name="guest", extra=()):
+                 name="guest", extra=(), huge=False):
         qemu = qemu or versions.debian()
         self.name = name
         self.monitor_path = folder / f"{name}.qmp"
@@ -41,7 +41,7 @@ class Guest:
         if iommu:
             kernel_words += " " + versions.IOMMU_KERNEL
         command = [
-            qemu.program, *versions.machine(memory_mib, slots), "-smp", cpus,
+            qemu.program, *versions.machine(memory_mib, slots, huge), "-smp", cpus,
             *versions.kernel(kernel_words), *(versions.iommu() if iommu else []),
             "-qmp", f"unix:{self.monitor_path},server=on,wait=off", *extra]
         for index, path in enumerate(sockets):

@@ -42,14 +42,15 @@ def newer():
     return Qemu(place.NEWER_QEMU, msix=True)
 
 
-def machine(memory_mib, slots):
+def machine(memory_mib, slots, huge=False):
     """Machine and memory; DIMMs can be added if there are slots, anything if memory may grow."""
     size = f"{memory_mib}M"
     if slots:
         size += f",slots={slots},maxmem=8G"
     return ["-M", "q35", "-accel", "tcg", "-cpu", "max", "-m", size, "-display", "none",
             "-nodefaults", "-serial", "stdio",
-            "-object", f"memory-backend-memfd,id=m0,size={memory_mib}M,share=on",
+            "-object", f"memory-backend-memfd,id=m0,size={memory_mib}M,share=on"
+                       f"{HUGE if huge else ''}",
             "-numa", "node,memdev=m0"]
 
 
@@ -72,5 +73,6 @@ def iommu():
     return ["-device", "intel-iommu,intremap=off,device-iotlb=on"]
 
 
+HUGE = ",hugetlb=on,hugetlbsize=2M"
 IOMMU_DEVICE = ",iommu_platform=on,disable-legacy=on,ats=on"
 IOMMU_KERNEL = "intel_iommu=on"
