@@ -3,8 +3,11 @@
  */
 
 #include <errno.h>
+#include <poll.h>
+#include <sys/uio.h>
 
 #include "dev/device_private.h"
+#include "obs/log.h"
 
 /*
  * Notifications that the control thread sends: on the back-end channel for rings without a call
@@ -21,7 +24,8 @@ int
 vhu_ring_call_fd(const struct vhu_device *device, const struct vhu_device_ring *ring)
 {
 	if (ring->call_fd >= 0)
-		return device->config.call_handover ? VHU_CALL_BY_CONTROL : ring->call_fd;
+		return device->config.call_handover || device->call_filled ? VHU_CALL_BY_CONTROL :
+			ring->call_fd;
 	/* Said to have none: the driver polls. */
 	return in_band(device) && !ring->call_none ? VHU_CALL_BY_CONTROL : -1;
 }
@@ -100,6 +104,73 @@ vhu_device_check_calls(struct vhu_device *device)
 		if (device->rings[i].started)
 			vhu_ring_deliver_call(device, &device->rings[i]);
 	vhu_device_pending_down(device);
+}
+
+/*
+ * A call descriptor that is full was filled by the front-end: adding up to that takes for ever. If
+ * it is blocking as well, an lcore that writes to it sleeps, unless somebody reads. The front-end
+ * will not, but we can: the descriptor is ours, too.
+ *
+ * Here an lcore may be waiting at this moment, and the message at hand for that lcore. So nothing
+ * is asked but the descriptor, those that are about to be closed included.
+ */
+static unsigned int
+empty_full(struct vhu_device *device)
+{
+	struct pollfd calls[VHU_VRING_INDEX_MASK + 2];
+	unsigned int count = 0, emptied = 0, i;
+	uint64_t value;
+	struct iovec room = { &value, sizeof(value) };
+
+	for (i = 0; i < device->config.ring_count; i++)
+		if (device->rings[i].started && device->rings[i].call_fd >= 0)
+			calls[count++] = (struct pollfd){ device->rings[i].call_fd, POLLOUT, 0 };
+	if (vhu_device_busy(device) && device->bin.fd >= 0)
+		calls[count++] = (struct pollfd){ device->bin.fd, POLLOUT, 0 };
+	if (count == 0 || poll(calls, count, 0) < 0)
+		return 0;
+	for (i = 0; i < count; i++)
+		/* It can have been read meanwhile: never wait for another write. */
+		if (!(calls[i].revents & POLLOUT) &&
+		    preadv2(calls[i].fd, &room, 1, -1, RWF_NOWAIT) > 0)
+			emptied++;
+	return emptied;
+}
+
+static void
+hand_calls_over(struct vhu_device *device)
+{
+	unsigned int i;
+
+	for (i = 0; i < device->config.ring_count; i++) {
+		struct vhu_device_ring *ring = &device->rings[i];
+
+		if (ring->published == NULL || ring->call_fd < 0)
+			continue;
+		if (ring->published->snapshot.call_fd != VHU_CALL_BY_CONTROL)
+			(void)vhu_device_renew(device, (uint16_t)i); /* or at the next tick */
+		/* What was emptied may have held a call. */
+		vhu_ring_call_anyway(device, ring);
+	}
+}
+
+void
+vhu_device_free_writers(struct vhu_device *device)
+{
+	unsigned int emptied;
+
+	if (device->config.call_handover)
+		return;
+	emptied = empty_full(device);
+	if (emptied != 0 && !device->call_filled)
+		vhu_log(VHU_LOG_WARNING, device->name, VHU_LOG_NO_RING, "the front-end filled a "
+			"call descriptor: lcores write to none of this device any more");
+	device->call_filled |= emptied != 0;
+	device->call_handing |= emptied != 0;
+	if (!device->call_handing || vhu_device_busy(device))
+		return;
+	device->call_handing = false;
+	hand_calls_over(device);
 }
 
 void

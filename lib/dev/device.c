@@ -303,6 +303,7 @@ vhu_device_tick(struct vhu_device *device)
 {
 	check_guard(device);
 	vhu_log_signal(device);
+	vhu_device_free_writers(device);
 	vhu_device_check_missing(device);
 }
 

@@ -166,6 +166,10 @@ struct vhu_device {
 	struct vhu_message message;      /**< at hand; owns its descriptors */
 	struct vhu_message reply;        /**< what the handler has prepared */
 
+	/** a call descriptor was found full: from then on the control thread calls, for good */
+	bool call_filled;
+	bool call_handing;               /**< snapshots that say otherwise may be left */
+
 	unsigned int pending;
 	void (*when_idle)(struct vhu_device *device);
 	struct vhu_bin bin;              /**< of the deferred message, or of the disconnect */
@@ -301,6 +305,11 @@ void vhu_ring_call_anyway(struct vhu_device *device, struct vhu_device_ring *rin
 void vhu_ring_end_calls(struct vhu_device *device, struct vhu_device_ring *ring);
 /** Tell the front-end that the ring is broken. */
 void vhu_ring_signal_error(struct vhu_device *device, const struct vhu_device_ring *ring);
+/**
+ * Let go lcores that a front-end holds up by a call descriptor that is full, and let no lcore of
+ * this device write to one again.
+ */
+void vhu_device_free_writers(struct vhu_device *device);
 
 /* on_state.c */
 

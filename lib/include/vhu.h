@@ -118,7 +118,8 @@ struct vhu_port_options {
 	/**
 	 * Let the control thread notify the guest, not the lcores. A front-end owns the descriptor
 	 * that is written to: a hostile one can make it blocking, fill it, and so hold up an lcore
-	 * that serves other guests too. Costs the guest the control thread's latency.
+	 * that serves other guests too, until the control thread's next tick (some 10 ms), which
+	 * turns this option on for the port. Costs the guest the control thread's latency.
 	 */
 	bool call_handover;
 	/**

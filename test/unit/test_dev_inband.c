@@ -4,6 +4,8 @@
 
 /* Notifications as messages, and calls that the control thread makes for an lcore. */
 
+#include <pthread.h>
+
 #include "channel_rig.h"
 
 #define IN_BAND (VHU_BIT(VHU_PROTOCOL_INBAND_NOTIFICATIONS) | \
@@ -359,6 +361,110 @@ full_descriptor_blocks_neither_lcore_nor_control(void **state)
 	assert_int_equal(rig_signals(fd), UINT64_MAX); /* as full as it gets */
 }
 
+/* What the front-end does on its side of the open file: an lcore that writes to it sleeps. */
+static void
+fill(int fd)
+{
+	uint64_t most = UINT64_MAX - 1;
+
+	assert_int_equal(write(fd, &most, sizeof(most)), sizeof(most));
+	assert_int_equal(fcntl(fd, F_SETFL, 0), 0);
+}
+
+static atomic_int burst; /* 1: inside, 2: over */
+
+static void *
+burst_that_calls(void *unused)
+{
+	const struct vhu_snapshot *snapshot = vhu_reader_enter(&rig.rings[0].reader);
+
+	atomic_store(&burst, 1);
+	vhu_ring_call(&rig.rings[0], snapshot);
+	vhu_reader_leave(&rig.rings[0].reader);
+	atomic_store(&burst, 2);
+	return unused;
+}
+
+/* Ring 0 runs, and an lcore is about to write to its call descriptor, which is full. */
+static int
+hold_up_lcore(pthread_t *lcore)
+{
+	int fd = rig_eventfd();
+
+	rig_negotiate();
+	assert_int_equal(rig_fd(VHU_SET_VRING_CALL, 0, fd), 0);
+	rig_run_ring(0);
+	rig_signals(fd);
+	fill(fd);
+	atomic_store(&burst, 0);
+	assert_int_equal(pthread_create(lcore, NULL, burst_that_calls, NULL), 0);
+	while (atomic_load(&burst) == 0)
+		sched_yield();
+	return fd;
+}
+
+static void
+lcore_that_a_full_descriptor_holds_up_is_freed(void **state)
+{
+	pthread_t lcore;
+	int fd;
+
+	(void)state;
+	alarm(5);
+	fd = hold_up_lcore(&lcore);
+	while (atomic_load(&burst) != 2)
+		vhu_device_tick(rig.device);
+	pthread_join(lcore, NULL);
+	/* The guest is notified all the same, and no lcore writes to it again. */
+	vhu_device_tick(rig.device);
+	assert_true(rig_signals(fd) >= 1);
+	assert_int_equal(rig_seen(0)->call_fd, VHU_CALL_BY_CONTROL);
+	fill(fd);
+	call();
+	/* Nor to another one, in this connection or the next. */
+	assert_int_equal(rig_fd(VHU_SET_VRING_CALL, 0, rig_eventfd()), 0);
+	assert_int_equal(rig_seen(0)->call_fd, VHU_CALL_BY_CONTROL);
+	alarm(0);
+}
+
+static void
+lcore_held_up_by_a_descriptor_that_was_replaced_is_freed(void **state)
+{
+	uint64_t ring = 0;
+	pthread_t lcore;
+	int fd;
+
+	(void)state;
+	alarm(5);
+	(void)hold_up_lcore(&lcore);
+	fd = rig_eventfd();
+	rig_send(VHU_SET_VRING_CALL, VHU_FLAG_NEED_REPLY, &ring, sizeof(ring), &fd, 1);
+	/* The answer waits for the lcore. */
+	while (vhu_device_busy(rig.device)) {
+		vhu_device_tick(rig.device);
+		vhu_grace_step(&rig.domain);
+	}
+	pthread_join(lcore, NULL);
+	assert_int_equal(rig.reply.payload.u64, 0);
+	alarm(0);
+}
+
+static void
+descriptor_that_is_not_full_is_left_alone(void **state)
+{
+	int fd = rig_eventfd();
+
+	(void)state;
+	rig_negotiate();
+	assert_int_equal(rig_fd(VHU_SET_VRING_CALL, 0, fd), 0);
+	rig_run_ring(0);
+	rig_signals(fd);
+	call();
+	vhu_device_tick(rig.device);
+	assert_int_equal(rig_signals(fd), 1);
+	assert_int_not_equal(rig_seen(0)->call_fd, VHU_CALL_BY_CONTROL);
+}
+
 static void
 signal_of_the_control_thread_is_counted_once(void **state)
 {
@@ -418,6 +524,9 @@ main(void)
 		CHANNEL_TEST(broken_ring_with_error_descriptor_is_told_there),
 		CHANNEL_TEST(handed_over_call_reaches_the_descriptor),
 		CHANNEL_TEST(full_descriptor_blocks_neither_lcore_nor_control),
+		CHANNEL_TEST(lcore_that_a_full_descriptor_holds_up_is_freed),
+		CHANNEL_TEST(lcore_held_up_by_a_descriptor_that_was_replaced_is_freed),
+		CHANNEL_TEST(descriptor_that_is_not_full_is_left_alone),
 		CHANNEL_TEST(signal_of_the_control_thread_is_counted_once),
 		CHANNEL_TEST(signal_to_a_full_descriptor_returns),
 		CHANNEL_TEST(signal_to_what_is_no_event_descriptor_does_nothing),
