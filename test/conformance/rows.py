@@ -206,7 +206,6 @@ WHY_NOT = {
     **_all("the programs for scsi and input run without a guest, see compat/test_programs.py; "
            "the one for gpu needs most of QEMU's tree", "Q4"),
     **_all("no test in a guest holds it yet", "Q2"),
-    **_all("needs a kernel that refuses userfaultfd", "P4"),
     **_all("needs a build with ThreadSanitizer", "HA1"),
     **_all("needs allocations that fail while bursts run", "HA2"),
     **_all("needs a measurement, see test/perf", "HA3"),
@@ -288,6 +287,8 @@ ELSEWHERE = {
            ("unit/test_dev_postcopy.c", "advice_may_be_repeated_before_it_is_used"),
            ("unit/test_dev_postcopy.c", "end_without_advice_is_fine")],
     "P3": [("unit/test_dev_postcopy.c", "front_end_that_cannot_serve_faults_gets_no_memory")],
+    "P4": [("unit/test_dev_postcopy.c", "advice_without_userfaultfd_has_no_descriptor"),
+           ("unit/test_dev_postcopy.c", "postcopy_without_userfaultfd_is_not_offered")],
     "P5": [("unit/test_dev_postcopy.c", "slots_are_listed_one_by_one_and_opened_together")],
     "C2": [("loop/test_restart.py", "test_back_end_is_killed_and_listens_again"),
            ("guest/test_traffic.py", "test_guest_survives_a_restart_of_the_back_end")],

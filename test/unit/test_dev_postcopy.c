@@ -11,6 +11,8 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 
 #include "device_rig.h"
 
@@ -289,10 +291,57 @@ disconnect_lets_go_of_a_burst_that_waits_for_a_page(void **state)
 	pthread_join(thread, NULL);
 }
 
+/* From now on no descriptor can be had, a userfaultfd least of all. @return what was before. */
+static struct rlimit
+refuse_descriptors(void)
+{
+	struct rlimit old, none;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = old;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	return old;
+}
+
+static void
+advice_without_userfaultfd_has_no_descriptor(void **state)
+{
+	unsigned int replies = rig.replies;
+	struct rlimit old;
+
+	(void)state;
+	old = refuse_descriptors();
+	rig_send(VHU_POSTCOPY_ADVISE, 0, NULL, 0, NULL, 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_int_equal(rig.replies, replies + 1);
+	assert_int_equal(rig.reply.fd_count, 0);
+	/* Nothing has begun. */
+	assert_int_not_equal(rig_ask(VHU_POSTCOPY_LISTEN, NULL, 0, -1), 0);
+}
+
+/* It is found out once a process: this program again. */
+static void
+postcopy_without_userfaultfd_is_not_offered(void **state)
+{
+	int status;
+	pid_t child = fork();
+
+	(void)state;
+	assert_true(child >= 0);
+	if (child == 0) {
+		execl("/proc/self/exe", "test_dev_postcopy", "without", NULL);
+		_exit(3);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 #define POSTCOPY_TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		POSTCOPY_TEST(fault_is_served_where_the_reply_said),
@@ -303,8 +352,15 @@ main(void)
 		POSTCOPY_TEST(front_end_that_cannot_serve_faults_gets_no_memory),
 		POSTCOPY_TEST(bad_table_while_listening_is_answered_without_addresses),
 		POSTCOPY_TEST(disconnect_lets_go_of_a_burst_that_waits_for_a_page),
+		POSTCOPY_TEST(advice_without_userfaultfd_has_no_descriptor),
+		cmocka_unit_test(postcopy_without_userfaultfd_is_not_offered),
 	};
 
+	(void)argv;
+	if (argc > 1) {
+		refuse_descriptors();
+		return (vhu_device_protocol_features() & VHU_BIT(VHU_PROTOCOL_PAGEFAULT)) != 0;
+	}
 	if (!vhu_postcopy_works()) {
 		printf("skipped: userfaultfd is not permitted here "
 			"(vm.unprivileged_userfaultfd)\n");
