@@ -4,12 +4,19 @@
 
 /*
  * A hostile driver: it writes anything anywhere into a ring, its buffers and the in-flight area,
- * between any two steps of a device that takes chains and gives them back. First byte: format,
- * in-order, features, size; then steps. Every area ends where the sanitizer sees.
+ * between any two steps of a device that takes chains and gives them back. A hostile front-end
+ * beside it: it changes translations, clears the log of written pages and places the log of the
+ * used ring anywhere. First two bytes: format, in-order, features, size, log, IOMMU; then steps.
+ * Every area ends where the sanitizer sees.
  */
+
+#include <sys/mman.h>
+#include <unistd.h>
+
 
 #include "fuzz.h"
 
+#include "mem/dirty.h"
 #include "ring/element.h"
 #include "ring/packed.h"
 
@@ -19,7 +26,11 @@
 #define HIGH_SIZE UINT64_C(0x1000)
 #define HELD 64
 
-/* Bits of the first byte. */
+/* A log for the two regions and little more: what is written elsewhere must not be marked. */
+#define LOG_SIZE 8
+#define PAGE UINT64_C(4096)
+
+/* Bits of the first two bytes. */
 #define IS_PACKED 0x01
 #define IS_IN_ORDER 0x02
 #define EVENT_INDEX 0x04
@@ -27,6 +38,8 @@
 #define TRACKED 0x10
 #define BURSTS 0x20 /* chains that come back at once, without the element queue */
 #define LARGE 0x40
+#define LOGGED 0x80
+#define TRANSLATED 0x100
 
 enum area { DESCRIPTORS, AVAIL, USED, DATA, DATA_HIGH, INFLIGHT, AREAS };
 
@@ -38,6 +51,9 @@ struct bench {
 	struct vhu_snapshot snapshot;
 	struct vhu_element_queue queue;
 	void *memory;
+	struct vhu_dirty *log;
+	uint8_t *marks;  /* the same log, as the front-end sees it */
+	struct vhu_iotlb *iotlb;
 	bool bursts;
 	unsigned int held;
 	struct vhu_element elements[HELD];
@@ -71,6 +87,109 @@ make_map(void)
 	FUZZ_REQUIRE(bench.map != NULL);
 }
 
+static void
+make_log(struct fuzz_input *input)
+{
+	int fd = memfd_create("log", MFD_CLOEXEC);
+
+	FUZZ_REQUIRE(fd >= 0 && ftruncate(fd, (off_t)PAGE) == 0);
+	bench.marks = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	FUZZ_REQUIRE(bench.marks != MAP_FAILED);
+	FUZZ_REQUIRE(vhu_dirty_map(fd, LOG_SIZE, 0, &bench.log).severity == VHU_ACCEPT);
+	close(fd);
+	bench.snapshot.dirty = bench.log;
+	bench.snapshot.dirty_ring = fuzz_take8(input) & 1;
+	bench.snapshot.used_guest_address = fuzz_take64(input);
+}
+
+/* Addresses are translated to themselves, as far as they are. */
+static void
+translate(uint64_t from, uint64_t size, uint64_t to, uint8_t access)
+{
+	struct vhu_iotlb_entry *removed = NULL;
+	uint64_t at = from, one = 1, user;
+	struct vhu_verdict verdict = vhu_iotlb_update(bench.iotlb, bench.map,
+		&(struct vhu_translation){ from, size, to, access }, &removed);
+	bool inside = to >= LOW && to - LOW < LOW_SIZE + HIGH_SIZE && size != 0 &&
+		size <= LOW + LOW_SIZE + HIGH_SIZE - to && from + (size - 1) >= from;
+
+	vhu_iotlb_release(removed);
+	FUZZ_REQUIRE(inside == (verdict.severity == VHU_ACCEPT));
+	for (; inside && at - from < size; at += PAGE / 2, one = 1)
+		FUZZ_REQUIRE(vhu_iotlb_user(bench.iotlb, at, &one, access, &user) &&
+			user == to + (at - from));
+}
+
+static void
+make_iotlb(void)
+{
+	bench.iotlb = vhu_iotlb_new();
+	FUZZ_REQUIRE(bench.iotlb != NULL);
+	bench.snapshot.space.iotlb = bench.iotlb;
+	bench.snapshot.notes_place = true;
+	translate(LOW, LOW_SIZE + HIGH_SIZE, LOW, VHU_READ | VHU_WRITE);
+}
+
+/* A message about translations, between two bursts. */
+static void
+change_translations(struct fuzz_input *input)
+{
+	struct vhu_iotlb_entry *removed = NULL;
+	uint8_t how = fuzz_take8(input), access = (uint8_t)(1 + fuzz_take8(input) % 3);
+	uint64_t from = fuzz_take16(input), size = fuzz_take16(input) % 0x4000;
+	uint64_t to = how & 2 ? from : fuzz_take16(input);
+
+	if (how & 4)
+		from = size = fuzz_take64(input);
+	if (how & 1) {
+		translate(from, size, to, access);
+	} else {
+		vhu_iotlb_invalidate(bench.iotlb, from, size, &removed);
+		vhu_iotlb_release(removed);
+	}
+	/* The control thread has looked at what is missing. */
+	if (how & 8)
+		atomic_store(&bench.queue.ring.miss, 0);
+}
+
+/* The front-end fetches the log. Marks are for the memory that there is. */
+static void
+fetch_log(void)
+{
+	size_t i;
+
+	for (i = LOG_SIZE; i < PAGE; i++)
+		FUZZ_REQUIRE(bench.marks[i] == 0);
+	memset(bench.marks, 0, LOG_SIZE);
+	(void)vhu_dirty_taken(bench.log);
+}
+
+static bool
+is_marked(const uint8_t *host)
+{
+	uint64_t address = LOW + (uint64_t)(host - bench.area[DATA]);
+
+	if (host < bench.area[DATA] || host >= bench.area[DATA] + LOW_SIZE)
+		address = HIGH + (uint64_t)(host - bench.area[DATA_HIGH]);
+	return bench.marks[address / PAGE / 8] >> address / PAGE % 8 & 1;
+}
+
+/* Pages of the first and the last byte of each segment that was written. */
+static void
+require_marked(const struct vhu_chain *chain, const struct iovec *segment, uint64_t written)
+{
+	uint16_t i;
+
+	segment += chain->readable;
+	for (i = 0; i < chain->writable && written != 0; i++, segment++) {
+		uint64_t size = written < segment->iov_len ? written : segment->iov_len;
+
+		FUZZ_REQUIRE(is_marked(segment->iov_base));
+		FUZZ_REQUIRE(is_marked((uint8_t *)segment->iov_base + size - 1));
+		written -= size;
+	}
+}
+
 /* Begin a life at positions that the control side would let pass. */
 static void
 start(struct fuzz_input *input)
@@ -101,7 +220,7 @@ start(struct fuzz_input *input)
 static void
 begin(struct fuzz_input *input)
 {
-	uint8_t kind = fuzz_take8(input);
+	uint16_t kind = fuzz_take16(input);
 	bool packed = kind & IS_PACKED;
 	uint16_t size = packed ? (uint16_t)(1 + fuzz_take8(input) % 40) : 16;
 
@@ -127,6 +246,10 @@ begin(struct fuzz_input *input)
 		.inflight = kind & TRACKED ? bench.area[INFLIGHT] : NULL,
 		.call_fd = -1,
 	};
+	if (kind & LOGGED)
+		make_log(input);
+	if (kind & TRANSLATED)
+		make_iotlb();
 	vhu_element_queue_init(&bench.queue);
 	bench.memory = malloc(vhu_element_queue_memory(size));
 	FUZZ_REQUIRE(bench.memory != NULL);
@@ -139,6 +262,12 @@ end(void)
 	struct vhu_region *orphans[2];
 	unsigned int i;
 
+	if (bench.log != NULL) {
+		fetch_log();
+		munmap(bench.marks, PAGE);
+		vhu_dirty_drop(bench.log);
+	}
+	vhu_iotlb_free(bench.iotlb);
 	vhu_map_drop(bench.map, orphans);
 	for (i = 0; i < AREAS; i++)
 		free(bench.area[i]);
@@ -235,15 +364,18 @@ give(struct fuzz_input *input)
 	struct vhu_element *element;
 	uint32_t written = fuzz_take32(input);
 	uint8_t which = fuzz_take8(input), place = fuzz_take8(input);
+	bool back;
 
 	if (bench.held == 0)
 		return;
 	element = &bench.elements[which % bench.held];
 	if (place & 1)
-		(void)vhu_elements_fill(&bench.queue, &bench.snapshot, element, written,
+		back = vhu_elements_fill(&bench.queue, &bench.snapshot, element, written,
 			place >> 1);
 	else
-		(void)vhu_elements_give(&bench.queue, &bench.snapshot, element, written);
+		back = vhu_elements_give(&bench.queue, &bench.snapshot, element, written);
+	if (back && bench.log != NULL)
+		require_marked(&element->chain, element->segments, written);
 }
 
 static void
@@ -326,7 +458,11 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	while (input.left != 0) {
 		uint8_t what = fuzz_take8(&input);
 
-		if (what < 64)
+		if (what < 16 && bench.iotlb != NULL)
+			change_translations(&input);
+		else if (what < 20 && bench.log != NULL)
+			fetch_log();
+		else if (what < 64)
 			write_anywhere(&input);
 		else if (what < 144)
 			offer(&input);

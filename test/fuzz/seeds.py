@@ -241,16 +241,55 @@ def ring_seeds():
     take, give, flush, untake, again = b"\x9e\x9f", bytes([144]), bytes([145, 255]), \
         bytes([146, 1]), bytes([149]) + bytes(4)
     back = give + bytes(6) + flush
-    for kind in range(128):
-        header = bytes([kind, 15]) + bytes(4)
+    changed = b"\x0f\x09\x02" + struct.pack("<HHH", 0x1800, 0x1000, 0x2800)
+    gone, fetched = b"\x0f\x08\x02" + struct.pack("<HHH", 0x1000, 0x1000, 0), b"\x12"
+    for kind in range(512):
+        header = struct.pack("<HB", kind, 15) + bytes(13)
         chain = offered(0, 1) + offered(1, 2)
         yield header + chain + take + back + chain + take + untake + take + again + take + back
         yield header + offered(3, 4, 0x100) + \
             b"\x00\x03" + struct.pack("<HB", 0x100, 15) + struct.pack("<QIHH", 0x1040, 8, 0, 0) + \
             take + again + take + back
+        if kind & 0x180:
+            yield header + chain + take + changed + back + fetched + chain + take + gone + \
+                chain + take + back + changed + take + back
 
 
-TARGETS = {"fuzz_decode": decode_seeds, "fuzz_session": session_seeds, "fuzz_ring": ring_seeds}
+def control_seeds():
+    """Well-formed commands of each kind, everything negotiated."""
+    address = bytes([2, 0, 0, 0, 0, 1])
+    rss = struct.pack("<IHH8HH", 0x3F, 7, 0, *range(4), *range(4), 4) + bytes([40]) + bytes(40)
+    table = struct.pack("<I", 2) + 2 * address + struct.pack("<I", 1) + address
+    commands = [bytes([0, mode, 1]) for mode in range(6)] + \
+        [b"\1\0" + table, b"\1\1" + address, b"\2\0\5\0", b"\2\1\5\0", b"\3\0",
+         b"\4\0\4\0", b"\4\1" + rss, b"\4\2" + struct.pack("<I8x", 0x3F) + b"\x28" + bytes(40),
+         b"\5\0" + bytes(8), b"\x08\0"]
+    kinds = {0: 1, 1: 1 << 16, 8: 1 << 32}
+    get = b"\x08\1" + b"".join(struct.pack("<HHHHQ", ring, 0, 0, 0, kind)
+                                for ring, kind in kinds.items())
+    commands += [get, get + get]
+    record = [struct.pack("<HH", room, len(one)) + one
+              for one in commands for room in (4096, 60)]
+    for pairs in (0, 3):
+        for one in record:
+            yield bytes([255] * 8 + [pairs]) + one
+        yield bytes([255] * 8 + [pairs]) + b"".join(record)
+        yield bytes(9) + b"".join(record)
+
+
+def state_seeds():
+    """States with and without a control queue, as saved, changed, cut off, and from nowhere."""
+    for control in (0, 1):
+        head = bytes([control, 3]) + bytes([255] * 8)
+        yield head + bytes([0, 0, 0])
+        for at in (0, 4, 6, 8, 12, 20, 532, 536, 540, 542, 544, 546, 548):
+            yield head + b"\1" + struct.pack("<HBH", at, 3, 0)
+        yield head + bytes([0]) + struct.pack("<H", 1)
+        yield head + bytes([0, 0, 0]) + struct.pack("<IHHHH", 0x6E756876, 1, 12, 1500, 0)
+
+
+TARGETS = {"fuzz_control": control_seeds, "fuzz_decode": decode_seeds, "fuzz_ring": ring_seeds,
+           "fuzz_session": session_seeds, "fuzz_state": state_seeds}
 
 
 def main():
