@@ -34,8 +34,12 @@
 #define BLK_SEGMENTS_MAX 126
 /** Requests of a queue that are under way at once. */
 #define BLK_DEPTH 512
-/** Requests taken and returned at once. */
+/** Requests taken at once. */
 #define BLK_BURST 32
+/** Requests returned at once: the driver has them while the rest of the burst is worked on. */
+#define BLK_RETURN 8
+/** Of a request, what is brought into the cache while the one before it is worked on, bytes. */
+#define BLK_PREFETCH 4096
 /** Ranges in one discard or write-zeroes request, and sectors in one range. */
 #define BLK_RANGES_MAX 16
 #define BLK_RANGE_SECTORS_MAX (UINT32_C(1) << 22)
@@ -53,7 +57,8 @@ enum blk_kind {
 
 /** One --socket of the command line and what follows it. */
 struct blk_options {
-	char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char socket[sizeof(((struct sockaddr_un *)0)->sun_path)]; /**< or what to call it */
+	int listener;                        /**< inherited, listening; -1: socket is a path */
 	enum blk_kind kind;
 	char path[4096];                     /**< of BLK_FILE */
 	uint64_t size;                       /**< bytes, of the others */
@@ -64,6 +69,15 @@ struct blk_options {
 	char serial[VIRTIO_BLK_ID_BYTES + 1];
 };
 
+/** What is told apart in the statistics of latency. */
+enum blk_operation {
+	BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_WRITE_ZEROES,
+	BLK_OPERATIONS,
+};
+
+/** Bucket n counts from 2^n nanoseconds up to twice that; the last one everything above, too. */
+#define BLK_LATENCY_BUCKETS 36
+
 /** What a kind of disk can do. All but open and close run on the queue's polling thread. */
 struct blk_disk_ops {
 	const char *name;
@@ -71,6 +85,8 @@ struct blk_disk_ops {
 	int (*open)(struct blk_disk *disk, const struct blk_options *options, char *why,
 		size_t room);
 	void (*close)(struct blk_disk *disk);
+	/** Look at how large it is now, in bytes. May be NULL. @return 0: nobody knows. */
+	uint64_t (*measure)(const struct blk_disk *disk);
 	/** Prepare for a queue's requests. May be NULL, as the next three. @return 0 or -errno. */
 	int (*queue_open)(struct blk_queue *queue);
 	void (*queue_close)(struct blk_queue *queue);
@@ -84,10 +100,11 @@ struct blk_disk_ops {
 
 extern const struct blk_disk_ops blk_file_ops, blk_malloc_ops, blk_null_ops;
 
-/** Written by open(), read-only afterwards. */
+/** Written by open(), read-only afterwards, but for the size. */
 struct blk_disk {
 	const struct blk_disk_ops *ops;
-	uint64_t size;              /**< bytes, a multiple of block_size */
+	/** Bytes, a multiple of block_size. Control thread: makes it larger; pollers: read. */
+	_Atomic(uint64_t) size;
 	uint32_t block_size;        /**< logical, bytes */
 	uint32_t physical_size;     /**< bytes */
 	bool read_only;
@@ -96,7 +113,9 @@ struct blk_disk {
 	bool direct;                /**< opened with O_DIRECT: buffers must be aligned */
 	uint32_t alignment;         /**< to this many bytes */
 	bool never_waits;           /**< a file system in memory: plain calls are the fastest */
-	uint8_t *memory;            /**< BLK_MALLOC */
+	/** Its sectors: of BLK_MALLOC, and of a file on a tmpfs, mapped; otherwise NULL. */
+	uint8_t *memory;
+	struct blk_map *map;        /**< of such a file (disk_map.c) */
 };
 
 /** What a request asks for, in sectors of the disk. */
@@ -110,17 +129,23 @@ struct blk_range {
 struct blk_request {
 	VuVirtqElement element;
 	struct blk_queue *queue;
+	uint64_t begun;          /**< when it was taken, nanoseconds of blk_clock() */
+	bool whole;              /**< it has a header and room for a status */
 	uint32_t type;           /**< VIRTIO_BLK_T_* */
+	uint64_t sector;         /**< as the guest gave it */
 	uint8_t *status;         /**< the guest's; NULL: it gave no room for one */
 	unsigned int written;    /**< bytes to report as written when done */
 	uint64_t offset;         /**< bytes on the disk, of reads and writes */
 	uint64_t size;           /**< bytes of data */
 	struct iovec *data;      /**< inside the element */
 	unsigned int data_count;
-	void *bounce;            /**< aligned stand-in for the data, or NULL */
+	uint8_t *bounce;         /**< aligned stand-in for the data, or NULL */
 	uint64_t moved;          /**< bytes of the data that are done */
-	unsigned int step;       /**< bytes in the bounce buffer */
+	unsigned int step;       /**< of a write: bytes in the bounce buffer that are left */
+	unsigned int bounce_at;  /**< and where they begin */
+	unsigned int tries;      /**< how often the kernel said that it shall be tried again */
 	bool second_try;         /**< the first way to write zeroes is not known to the disk */
+	bool syncing;            /**< the ranges are done and on their way to the disk */
 	unsigned int range;      /**< the one under way */
 	unsigned int range_count;
 	struct blk_range ranges[BLK_RANGES_MAX];
@@ -133,6 +158,7 @@ struct blk_counters {
 	_Atomic(uint64_t) errors;      /**< answered with an error status */
 	_Atomic(uint64_t) malformed;   /**< could not be answered at all */
 	_Atomic(uint64_t) bursts, empty_polls;
+	_Atomic(uint64_t) latency[BLK_OPERATIONS][BLK_LATENCY_BUCKETS];
 };
 
 struct blk_device;
@@ -142,6 +168,8 @@ struct blk_queue {
 	struct blk_device *device;
 	uint16_t index;
 	bool started;                  /**< the control thread's: the front-end wants it polled */
+	/** The guest knows no flush: what is done must be safe. Control thread, before running. */
+	bool write_through;
 	/** control thread: writes; polling thread: reads: shall it be polled? */
 	atomic_bool wanted;
 	/** polling thread: writes; control and main: read: is it polled, or requests under way? */
@@ -162,6 +190,7 @@ struct blk_device {
 	struct blk_disk disk;
 	struct virtio_blk_config config;
 	int listener;
+	int wake;                      /**< eventfd, main: writes: the disk may be larger now */
 	pthread_t thread;              /**< the control thread */
 	bool has_thread;
 	pthread_mutex_t lock;          /**< of the next two */
@@ -196,10 +225,45 @@ int blk_arguments_parse(struct blk_arguments *arguments, int argc, char **argv);
 
 /* request.c */
 
-/** Take a request apart and begin it; whatever it is, it ends in the queue's done list. */
+/** Take a request apart, and ask for the memory that it will touch. */
+void blk_request_parse(struct blk_queue *queue, struct blk_request *request);
+/** Begin one that was taken apart; whatever it is, it ends in the queue's done list. */
 void blk_request_begin(struct blk_queue *queue, struct blk_request *request);
 /** The disk is done with it. @param status VIRTIO_BLK_S_*. */
 void blk_request_done(struct blk_request *request, uint8_t status);
+
+/* disk_memory.c */
+
+/** Copy between a request's segments, which stay as they are, and where its sectors are. */
+void blk_memory_copy(const struct blk_request *request, uint8_t *at);
+
+/* disk_map.c */
+
+/**
+ * Map a file on a tmpfs, where that works. What is in the file already is then read and written
+ * without a system call; the rest with plain calls, so that a hole stays one and a full file system
+ * is an error and no signal.
+ */
+void blk_map_open(struct blk_disk *disk);
+void blk_map_close(struct blk_disk *disk);
+/** Do a read or write by copying. @return false: that is not possible for these sectors. */
+bool blk_map_transfer(const struct blk_disk *disk, const struct blk_request *request);
+/** These bytes have been written, or may have become a hole. */
+void blk_map_note(const struct blk_disk *disk, uint64_t offset, uint64_t size, bool there);
+
+/* latency.c */
+
+/** Monotonic time, nanoseconds. */
+uint64_t blk_clock(void);
+/** A request is returned. Polling thread. */
+void blk_latency_record(const struct blk_request *request, uint64_t now);
+/** Add the buckets of a queue to @p sums. */
+void blk_latency_add(uint64_t sums[BLK_OPERATIONS][BLK_LATENCY_BUCKETS],
+	const struct blk_counters *counters);
+/** Below what nanoseconds so many of a thousand requests were; 0: there were none. */
+uint64_t blk_latency_below(const uint64_t buckets[BLK_LATENCY_BUCKETS], unsigned int thousandths);
+/** As people write an operation. */
+const char *blk_operation_name(enum blk_operation operation);
 
 /* device.c */
 
@@ -209,6 +273,8 @@ bool blk_device_open(struct blk_device *device, char *why, size_t room);
 bool blk_device_connect(struct blk_device *device, int socket);
 /** Wait for a message and serve it. @return false when there will be no more. */
 bool blk_device_dispatch(struct blk_device *device);
+/** Look whether the disk has become larger, and tell the front-end, if there is one. */
+void blk_device_resize(struct blk_device *device, bool connected);
 /** Let go of the front-end; waits for what is under way. */
 void blk_device_disconnect(struct blk_device *device);
 /** Free the device. No thread may be polling its queues any more. */
@@ -218,6 +284,8 @@ void blk_device_close(struct blk_device *device);
 
 /** Listen, and serve one front-end after the other on a thread. @return false: see @p why. */
 bool blk_server_start(struct blk_device *device, char *why, size_t room);
+/** Have the control thread look whether the disk has become larger. Main thread. */
+void blk_server_resize(struct blk_device *device);
 /** End that, whatever the front-end does. Requests under way are finished. */
 void blk_server_stop(struct blk_device *device);
 

@@ -86,6 +86,8 @@ queue_set_started(VuDev *vu, int index, bool started)
 	if (started)
 		vu_queue_set_notification(vu, vu_get_queue(vu, index), 0);
 	device->queues[index].started = started;
+	if (started)
+		device->queues[index].write_through = (vu->features & BIT(VIRTIO_BLK_F_FLUSH)) == 0;
 	blk_queue_run(&device->queues[index], started);
 }
 
@@ -201,6 +203,7 @@ blk_device_open(struct blk_device *device, char *why, size_t room)
 	};
 
 	device->listener = -1;
+	device->wake = -1;
 	device->connection = -1;
 	device->disk.fd = -1;
 	pthread_mutex_init(&device->lock, NULL);
@@ -249,6 +252,29 @@ blk_device_dispatch(struct blk_device *device)
 }
 
 void
+blk_device_resize(struct blk_device *device, bool connected)
+{
+	struct blk_disk *disk = &device->disk;
+	uint64_t size = disk->ops->measure != NULL ? disk->ops->measure(disk) : 0;
+
+	if (size == 0 || size == disk->size)
+		return;
+	/* Requests for what is gone get an error from the kernel. */
+	if (size < disk->size) {
+		fprintf(stderr, "vhu-blk: %s: %s is smaller than it was; make it larger again\n",
+			device->options.socket, device->options.path);
+		return;
+	}
+	disk->size = size;
+	device->config.capacity = htole64(size >> BLK_SECTOR_SHIFT);
+	fprintf(stderr, "vhu-blk: %s: %llu MiB from now on\n", device->options.socket,
+		(unsigned long long)(size >> 20));
+	/* A front-end that cannot be told looks when it starts the device again. */
+	if (connected)
+		(void)vu_config_change_msg(&device->vu);
+}
+
+void
 blk_device_disconnect(struct blk_device *device)
 {
 	uint16_t i;
@@ -274,8 +300,12 @@ blk_device_close(struct blk_device *device)
 		device->disk.ops->close(&device->disk);
 	if (device->listener >= 0) {
 		close(device->listener);
-		unlink(device->options.socket);
+		/* The path of an inherited one is somebody else's. */
+		if (device->options.listener < 0)
+			unlink(device->options.socket);
 	}
+	if (device->wake >= 0)
+		close(device->wake);
 	pthread_mutex_destroy(&device->lock);
 	free(device->queues);
 	free(device);

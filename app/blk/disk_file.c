@@ -28,27 +28,39 @@
 
 /* Most bytes that one step moves through a buffer of ours. */
 #define BOUNCE_MAX (256u << 10)
+/* How often the kernel may say that a request shall be tried again. */
+#define TRIES 1000
 /* How often and how long to wait for a predecessor's requests to end, nanoseconds. */
 #define LOCK_TRIES 60
 #define LOCK_PAUSE 50000000L
+
+static uint64_t
+file_measure(const struct blk_disk *disk)
+{
+	struct stat status;
+	uint64_t size = 0;
+
+	if (fstat(disk->fd, &status) != 0)
+		return 0;
+	if (S_ISREG(status.st_mode))
+		size = (uint64_t)status.st_size;
+	else if (ioctl(disk->fd, BLKGETSIZE64, &size) != 0)
+		size = 0;
+	return size - size % disk->block_size;
+}
 
 static void
 fill_geometry(struct blk_disk *disk, const struct stat *status)
 {
 	unsigned int physical = (unsigned int)status->st_blksize;
-	uint64_t size;
 
-	disk->size = (uint64_t)status->st_size;
-	if (S_ISBLK(status->st_mode)) {
-		if (ioctl(disk->fd, BLKGETSIZE64, &size) == 0)
-			disk->size = size;
+	disk->size = file_measure(disk);
+	if (S_ISBLK(status->st_mode))
 		(void)ioctl(disk->fd, BLKPBSZGET, &physical);
-	}
 	/* Only a hint; what a network file system likes best is none. */
 	if (physical < disk->block_size || physical > 65536 || (physical & (physical - 1)) != 0)
 		physical = disk->block_size;
 	disk->physical_size = physical;
-	disk->size -= disk->size % disk->block_size;
 }
 
 /* What buffers, sizes and places of transfers must be multiples of, and which blocks that takes. */
@@ -160,8 +172,14 @@ file_open(struct blk_disk *disk, const struct blk_options *options, char *why, s
 		goto fail;
 	}
 	disk->discard = !options->read_only;
-	/* What is in memory already never has to be waited for: no ring between us and it. */
-	disk->never_waits = fstatfs(disk->fd, &system) == 0 && system.f_type == TMPFS_MAGIC;
+	/*
+	 * What is in memory already never has to be waited for: no ring between us and it. The
+	 * nodes of block devices lie on such a file system, too, what they stand for does not.
+	 */
+	disk->never_waits = S_ISREG(status.st_mode) && fstatfs(disk->fd, &system) == 0 &&
+		system.f_type == TMPFS_MAGIC;
+	if (disk->never_waits)
+		blk_map_open(disk);
 	return 0;
 fail:
 	if (disk->fd >= 0)
@@ -173,6 +191,7 @@ fail:
 static void
 file_close(struct blk_disk *disk)
 {
+	blk_map_close(disk);
 	if (disk->fd >= 0)
 		close(disk->fd);
 	disk->fd = -1;
@@ -275,6 +294,10 @@ transfer_now(const struct blk_disk *disk, struct blk_request *request)
 {
 	bool write = request->type == VIRTIO_BLK_T_OUT;
 
+	if (disk->map != NULL && blk_map_transfer(disk, request)) {
+		blk_request_done(request, VIRTIO_BLK_S_OK);
+		return;
+	}
 	/* The kernel moves no more than 2 GiB in one call. */
 	while (request->moved < request->size) {
 		off_t at = (off_t)(request->offset + request->moved);
@@ -282,14 +305,25 @@ transfer_now(const struct blk_disk *disk, struct blk_request *request)
 		ssize_t moved = write ? pwritev(disk->fd, request->data, count, at) :
 			preadv(disk->fd, request->data, count, at);
 
+		if (moved < 0 && errno == EINTR)
+			continue;
 		if (moved <= 0)
 			break;
 		request->moved += (uint64_t)moved;
 		if (request->moved < request->size)
 			advance(request, (size_t)moved, NULL, false);
 	}
+	if (write && disk->map != NULL)
+		blk_map_note(disk, request->offset, request->moved, true);
 	blk_request_done(request, request->moved == request->size ? VIRTIO_BLK_S_OK :
 		VIRTIO_BLK_S_IOERR);
+}
+
+/* What is written is safe when it is done, for a guest that does not know how to flush. */
+static int
+write_flags(const struct blk_queue *queue)
+{
+	return queue->write_through ? RWF_DSYNC : 0;
 }
 
 /* Hand what is left of a transfer to the kernel, or as much of it as the bounce buffer holds. */
@@ -305,16 +339,22 @@ transfer_step(struct blk_queue *queue, struct blk_request *request)
 	if (entry == NULL)
 		return;
 	if (request->bounce != NULL && write) {
-		advance(request, piece, request->bounce, true);
-		io_uring_prep_write(entry, fd, request->bounce, piece, at);
+		if (request->step == 0) {
+			advance(request, piece, request->bounce, true);
+			request->step = piece;
+			request->bounce_at = 0;
+		}
+		io_uring_prep_write(entry, fd, request->bounce + request->bounce_at, request->step,
+			at);
+		entry->rw_flags = write_flags(queue);
 	} else if (request->bounce != NULL) {
 		io_uring_prep_read(entry, fd, request->bounce, piece, at);
 	} else if (write) {
-		io_uring_prep_writev(entry, fd, request->data, request->data_count, at);
+		io_uring_prep_writev2(entry, fd, request->data, request->data_count, at,
+			write_flags(queue));
 	} else {
 		io_uring_prep_readv(entry, fd, request->data, request->data_count, at);
 	}
-	request->step = request->bounce != NULL ? piece : 0;
 	io_uring_sqe_set_data(entry, request);
 }
 
@@ -322,6 +362,7 @@ static void
 begin_transfer(struct blk_queue *queue, struct blk_request *request)
 {
 	const struct blk_disk *disk = &queue->device->disk;
+	void *bounce = NULL;
 	size_t room = request->size < BOUNCE_MAX ? request->size : BOUNCE_MAX;
 
 	if (disk->never_waits) {
@@ -330,12 +371,11 @@ begin_transfer(struct blk_queue *queue, struct blk_request *request)
 	}
 	/* Where alignment does not suit O_DIRECT the data goes through a buffer of ours. */
 	if (disk->direct && !aligned(disk, request) &&
-	    posix_memalign(&request->bounce, disk->alignment > 4096 ? disk->alignment : 4096,
-			room) != 0) {
-		request->bounce = NULL;
+	    posix_memalign(&bounce, disk->alignment > 4096 ? disk->alignment : 4096, room) != 0) {
 		blk_request_done(request, VIRTIO_BLK_S_IOERR);
 		return;
 	}
+	request->bounce = bounce;
 	transfer_step(queue, request);
 }
 
@@ -359,30 +399,46 @@ range_step(struct blk_queue *queue, struct blk_request *request)
 
 	if (entry == NULL)
 		return;
+	if (queue->device->disk.map != NULL)
+		blk_map_note(&queue->device->disk, range->offset, range->size, false);
 	io_uring_prep_fallocate(entry, queue->device->disk.fd, mode_of(queue, request),
 		(off_t)range->offset, (off_t)range->size);
 	io_uring_sqe_set_data(entry, request);
 }
 
 static void
+sync_step(struct blk_queue *queue, struct blk_request *request)
+{
+	struct io_uring_sqe *entry = next_entry(queue, request);
+
+	if (entry == NULL)
+		return;
+	io_uring_prep_fsync(entry, queue->device->disk.fd, IORING_FSYNC_DATASYNC);
+	io_uring_sqe_set_data(entry, request);
+}
+
+/* The next thing that the kernel is asked for. */
+static void
+step(struct blk_queue *queue, struct blk_request *request)
+{
+	if (request->type == VIRTIO_BLK_T_IN || request->type == VIRTIO_BLK_T_OUT)
+		transfer_step(queue, request);
+	else if (request->type == VIRTIO_BLK_T_FLUSH || request->syncing)
+		sync_step(queue, request);
+	else
+		range_step(queue, request);
+}
+
+static void
 file_begin(struct blk_queue *queue, struct blk_request *request)
 {
-	struct io_uring_sqe *entry;
-
 	switch (request->type) {
 	case VIRTIO_BLK_T_IN:
 	case VIRTIO_BLK_T_OUT:
 		begin_transfer(queue, request);
 		break;
-	case VIRTIO_BLK_T_FLUSH:
-		entry = next_entry(queue, request);
-		if (entry == NULL)
-			return;
-		io_uring_prep_fsync(entry, queue->device->disk.fd, IORING_FSYNC_DATASYNC);
-		io_uring_sqe_set_data(entry, request);
-		break;
 	default:
-		range_step(queue, request);
+		step(queue, request);
 		break;
 	}
 }
@@ -395,8 +451,10 @@ finish_transfer(struct blk_queue *queue, struct blk_request *request, int result
 	if (ok && request->bounce != NULL && request->type == VIRTIO_BLK_T_IN)
 		advance(request, (size_t)result, request->bounce, false);
 	/* Of a bounced write the rest is not where the segments begin any more. */
-	if (request->bounce != NULL && request->type == VIRTIO_BLK_T_OUT)
-		ok = ok && (unsigned int)result == request->step;
+	if (ok && request->bounce != NULL && request->type == VIRTIO_BLK_T_OUT) {
+		request->bounce_at += (unsigned int)result;
+		request->step -= (unsigned int)result;
+	}
 	if (ok && request->bounce == NULL)
 		advance(request, (size_t)result, NULL, false);
 	if (ok)
@@ -420,8 +478,13 @@ finish_range(struct blk_queue *queue, struct blk_request *request, int result)
 		range_step(queue, request);
 		return;
 	}
-	if (result == 0 && ++request->range < request->range_count) {
+	if (result == 0 && !request->syncing && ++request->range < request->range_count) {
 		range_step(queue, request);
+		return;
+	}
+	if (result == 0 && queue->write_through && !request->syncing) {
+		request->syncing = true;
+		sync_step(queue, request);
 		return;
 	}
 	/* Forgetting is a hint: a file system that cannot do it has not failed. */
@@ -438,6 +501,11 @@ finish(struct blk_queue *queue, struct blk_request *request, int result)
 {
 	bool transfer = request->type == VIRTIO_BLK_T_IN || request->type == VIRTIO_BLK_T_OUT;
 
+	/* A signal or a moment without memory is no error of the disk. */
+	if ((result == -EINTR || result == -EAGAIN) && request->tries++ < TRIES) {
+		step(queue, request);
+		return;
+	}
 	if (transfer)
 		finish_transfer(queue, request, result);
 	else if (request->type == VIRTIO_BLK_T_FLUSH)
@@ -469,6 +537,7 @@ const struct blk_disk_ops blk_file_ops = {
 	.name = "file",
 	.open = file_open,
 	.close = file_close,
+	.measure = file_measure,
 	.queue_open = file_queue_open,
 	.queue_close = file_queue_close,
 	.flush_submissions = file_flush_submissions,

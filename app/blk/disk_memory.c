@@ -71,25 +71,32 @@ zero(const struct blk_disk *disk, const struct blk_range *range)
 	}
 }
 
+void
+blk_memory_copy(const struct blk_request *request, uint8_t *at)
+{
+	unsigned int i;
+
+	for (i = 0; i < request->data_count; i++) {
+		const struct iovec *segment = &request->data[i];
+
+		if (request->type == VIRTIO_BLK_T_IN)
+			memcpy(segment->iov_base, at, segment->iov_len);
+		else
+			memcpy(at, segment->iov_base, segment->iov_len);
+		at += segment->iov_len;
+	}
+}
+
 static void
 malloc_begin(struct blk_queue *queue, struct blk_request *request)
 {
 	const struct blk_disk *disk = &queue->device->disk;
-	uint8_t *at = disk->memory + request->offset;
 	unsigned int i;
 
 	switch (request->type) {
 	case VIRTIO_BLK_T_IN:
-		for (i = 0; i < request->data_count; i++) {
-			memcpy(request->data[i].iov_base, at, request->data[i].iov_len);
-			at += request->data[i].iov_len;
-		}
-		break;
 	case VIRTIO_BLK_T_OUT:
-		for (i = 0; i < request->data_count; i++) {
-			memcpy(at, request->data[i].iov_base, request->data[i].iov_len);
-			at += request->data[i].iov_len;
-		}
+		blk_memory_copy(request, disk->memory + request->offset);
 		break;
 	case VIRTIO_BLK_T_DISCARD:
 	case VIRTIO_BLK_T_WRITE_ZEROES:

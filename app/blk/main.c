@@ -91,6 +91,15 @@ time_of(double seconds)
 	return (struct timespec){ (time_t)some, (long)((some - (double)(time_t)some) * 1e9) };
 }
 
+static void
+resize(struct server *server)
+{
+	unsigned int i;
+
+	for (i = 0; i < server->count; i++)
+		blk_server_resize(server->devices[i]);
+}
+
 /* Print lines until it is time or a signal says so. */
 static void
 run(struct server *server)
@@ -102,6 +111,7 @@ run(struct server *server)
 	for (;;) {
 		double time = now(), next = time + 3600;
 		struct timespec patience;
+		int number;
 
 		if (arguments->duration > 0 && time >= end)
 			return;
@@ -115,7 +125,10 @@ run(struct server *server)
 		if (arguments->duration > 0 && end < next)
 			next = end;
 		patience = time_of(next - time);
-		if (sigtimedwait(&server->signals, NULL, &patience) > 0)
+		number = sigtimedwait(&server->signals, NULL, &patience);
+		if (number == SIGHUP)
+			resize(server);
+		else if (number > 0)
 			return;
 	}
 }
@@ -139,6 +152,7 @@ prepare(struct server *server)
 	sigemptyset(&server->signals);
 	sigaddset(&server->signals, SIGINT);
 	sigaddset(&server->signals, SIGTERM);
+	sigaddset(&server->signals, SIGHUP);
 	/* Before any thread exists, so that none of them is interrupted. */
 	pthread_sigmask(SIG_BLOCK, &server->signals, NULL);
 	return blk_pollers_start(server->arguments.threads, server->arguments.cores,

@@ -22,6 +22,7 @@ static const char help_text[] =
 	"\n"
 	"For each disk:\n"
 	"  --socket PATH        where front-ends connect; the options that follow are this disk's\n"
+	"  --fd N               instead: an inherited descriptor, of a socket that listens\n"
 	"  --file PATH          a file or block device holds the sectors (io_uring, O_DIRECT)\n"
 	"  --malloc SIZE        memory holds them; lost at the end. SIZE in bytes, or with K, M, G, T\n"
 	"  --null SIZE          nothing holds them: reads give zeros\n"
@@ -36,17 +37,24 @@ static const char help_text[] =
 	"  --stats-period S     a line of rates every S seconds\n"
 	"  --duration S         end after S seconds\n"
 	"  --json FILE          write the counters at the end as JSON; - is standard output\n"
-	"  -h, --help           this text\n";
+	"  --print-capabilities say what kind of back-end this is, as JSON, and end\n"
+	"  -h, --help           this text\n"
+	"SIGHUP: look whether files have grown, and tell the guests. SIGINT, SIGTERM: end in order.\n"
+	"--socket-path and --blk-file are other names of --socket and --file.\n";
 
 enum {
 	OPT_SOCKET = 256, OPT_FILE, OPT_MALLOC, OPT_NULL, OPT_QUEUES, OPT_BLOCK_SIZE,
 	OPT_READ_ONLY, OPT_BUFFERED, OPT_SERIAL, OPT_THREADS, OPT_CORES, OPT_PERIOD,
-	OPT_DURATION, OPT_JSON,
+	OPT_DURATION, OPT_JSON, OPT_FD, OPT_CAPABILITIES,
 };
 
 static const struct option options[] = {
 	{ "socket", required_argument, NULL, OPT_SOCKET },
+	{ "socket-path", required_argument, NULL, OPT_SOCKET },
+	{ "fd", required_argument, NULL, OPT_FD },
+	{ "print-capabilities", no_argument, NULL, OPT_CAPABILITIES },
 	{ "file", required_argument, NULL, OPT_FILE },
+	{ "blk-file", required_argument, NULL, OPT_FILE },
 	{ "malloc", required_argument, NULL, OPT_MALLOC },
 	{ "null", required_argument, NULL, OPT_NULL },
 	{ "queues", required_argument, NULL, OPT_QUEUES },
@@ -151,9 +159,26 @@ add_device(struct blk_arguments *arguments, const char *path)
 	device = &arguments->devices[arguments->device_count++];
 	strcpy(device->socket, path);
 	strcpy(device->serial, "vhu-blk");
+	device->listener = -1;
 	device->queues = 1;
 	device->block_size = 512;
 	return -1;
+}
+
+static int
+add_inherited(struct blk_arguments *arguments, const char *text)
+{
+	unsigned long fd;
+	char name[32];
+	int result;
+
+	if (!parse_number(text, 0, 1 << 20, &fd))
+		return wrong("--fd: '%s' is no descriptor", text);
+	snprintf(name, sizeof(name), "fd-%lu", fd);
+	result = add_device(arguments, name);
+	if (result < 0)
+		arguments->devices[arguments->device_count - 1].listener = (int)fd;
+	return result;
 }
 
 static int
@@ -260,8 +285,13 @@ blk_arguments_parse(struct blk_arguments *arguments, int argc, char **argv)
 		}
 		if (option == '?')
 			return 2; /* getopt has said why */
-		if (option == OPT_SOCKET) {
-			result = given ? add_device(arguments, optarg) : no_disk(arguments);
+		if (option == OPT_CAPABILITIES) {
+			puts("{\"type\": \"block\", \"features\": [\"blk-file\", \"read-only\"]}");
+			return 0;
+		}
+		if (option == OPT_SOCKET || option == OPT_FD) {
+			result = !given ? no_disk(arguments) : option == OPT_FD ?
+				add_inherited(arguments, optarg) : add_device(arguments, optarg);
 			given = false;
 		} else if (option >= OPT_THREADS) {
 			result = program_option(arguments, option, optarg);

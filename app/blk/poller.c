@@ -27,28 +27,46 @@ static unsigned int poller_count;
 /* main: writes; polling threads: read: take no more requests */
 static atomic_bool draining;
 
-/* Return what is done. */
-static void
+/* Return what is done. @return whether there was anything: then the guest is to be told. */
+static bool
 return_done(struct blk_queue *queue)
 {
 	VuDev *dev = &queue->device->vu;
-	VuVirtq *vq = vu_get_queue(dev, queue->index);
+	uint64_t now;
+	unsigned int i;
 
 	if (queue->done_count == 0)
-		return;
-	vu_queue_push_burst(dev, vq, queue->pool, queue->done, queue->done_length,
-		queue->done_count);
-	vu_queue_notify(dev, vq);
+		return false;
+	now = blk_clock();
+	/* The library has the blocks back afterwards. */
+	for (i = 0; i < queue->done_count; i++)
+		blk_latency_record(queue->done[i], now);
+	vu_queue_push_burst(dev, vu_get_queue(dev, queue->index), queue->pool, queue->done,
+		queue->done_length, queue->done_count);
 	queue->under_way -= queue->done_count;
 	queue->done_count = 0;
+	return true;
 }
 
-/* Take new requests. */
+/* Take one apart, and note when it came. */
 static void
+look_at(struct blk_queue *queue, struct blk_request *request, uint64_t now)
+{
+	request->begun = now;
+	blk_request_parse(queue, request);
+}
+
+/*
+ * Take new requests. A driver that polls works on those that are done in the meantime; the
+ * notification waits for the last one. @return whether any was returned.
+ */
+static bool
 take(struct blk_queue *queue)
 {
 	VuDev *dev = &queue->device->vu;
 	void *requests[BLK_BURST];
+	bool returned = false;
+	uint64_t now;
 	/* The pool is no bound: elements with many segments do not come from it. */
 	unsigned int i, count = BLK_DEPTH - queue->under_way;
 
@@ -56,11 +74,19 @@ take(struct blk_queue *queue)
 		count < BLK_BURST ? count : BLK_BURST);
 	if (count == 0) {
 		blk_count(&queue->counters.empty_polls, 1);
-		return;
+		return false;
 	}
-	for (i = 0; i < count; i++)
+	now = blk_clock();
+	look_at(queue, requests[0], now);
+	for (i = 0; i < count; i++) {
+		if (i + 1 < count)
+			look_at(queue, requests[i + 1], now);
 		blk_request_begin(queue, requests[i]);
+		if (queue->done_count >= BLK_RETURN)
+			returned |= return_done(queue);
+	}
 	blk_count(&queue->counters.bursts, 1);
+	return returned;
 }
 
 /* @return false if the queue stands still. */
@@ -71,18 +97,21 @@ poll_queue(struct blk_queue *queue)
 	/* Partner: blk_queue_run(), which made device and ring ready before. */
 	bool wanted = atomic_load_explicit(&queue->wanted, memory_order_acquire) &&
 		!atomic_load_explicit(&draining, memory_order_relaxed);
+	bool returned = false;
 
 	if (!wanted && !atomic_load_explicit(&queue->running, memory_order_relaxed))
 		return false;
 	if (wanted) {
 		atomic_store_explicit(&queue->running, true, memory_order_relaxed);
-		take(queue);
+		returned = take(queue);
 	}
 	if (ops->flush_submissions != NULL)
 		ops->flush_submissions(queue);
 	if (ops->reap != NULL)
 		ops->reap(queue);
-	return_done(queue);
+	returned |= return_done(queue);
+	if (returned)
+		vu_queue_notify(&queue->device->vu, vu_get_queue(&queue->device->vu, queue->index));
 	if (!wanted && queue->under_way == 0)
 		/* Partner: the acquire in blk_queue_run(): all of it is given back. */
 		atomic_store_explicit(&queue->running, false, memory_order_release);

@@ -17,6 +17,7 @@
 struct sums {
 	uint64_t reads, writes, flushes, discards, write_zeroes, other;
 	uint64_t bytes_read, bytes_written, errors, malformed, bursts;
+	uint64_t latency[BLK_OPERATIONS][BLK_LATENCY_BUCKETS];
 };
 
 static void
@@ -33,6 +34,7 @@ add(struct sums *sums, struct blk_counters *c)
 	sums->errors += READ(c->errors);
 	sums->malformed += READ(c->malformed);
 	sums->bursts += READ(c->bursts);
+	blk_latency_add(sums->latency, c);
 }
 
 static struct sums
@@ -44,6 +46,26 @@ sums_of(struct blk_device *device)
 	for (i = 0; i < device->options.queues; i++)
 		add(&sums, &device->queues[i].counters);
 	return sums;
+}
+
+/* A line for each kind of request that there was. */
+static void
+report_latency(FILE *file, const struct blk_device *device, const struct sums *sums)
+{
+	unsigned int i;
+
+	for (i = 0; i < BLK_OPERATIONS; i++) {
+		const uint64_t *buckets = sums->latency[i];
+
+		if (blk_latency_below(buckets, 1000) == 0)
+			continue;
+		fprintf(file, "%-32s %-12s 50 %% below %.1f us, 99 %% below %.1f us, "
+			"99.9 %% below %.1f us, all below %.1f us\n", device->options.socket,
+			blk_operation_name(i), (double)blk_latency_below(buckets, 500) / 1e3,
+			(double)blk_latency_below(buckets, 990) / 1e3,
+			(double)blk_latency_below(buckets, 999) / 1e3,
+			(double)blk_latency_below(buckets, 1000) / 1e3);
+	}
 }
 
 void
@@ -61,6 +83,11 @@ blk_report(FILE *file, struct blk_device *const *devices, unsigned int count, do
 			s.writes, s.flushes, s.discards + s.write_zeroes,
 			(double)s.bytes_read / 1048576, (double)s.bytes_written / 1048576,
 			s.errors);
+	}
+	for (i = 0; i < count; i++) {
+		struct sums s = sums_of(devices[i]);
+
+		report_latency(file, devices[i], &s);
 	}
 	fprintf(file, "%.1f seconds\n", seconds);
 }
@@ -91,17 +118,40 @@ blk_report_line(FILE *file, struct blk_device *const *devices, unsigned int coun
 	last_time = now;
 }
 
+/* Buckets with something in them, by operation. */
+static json_t *
+json_of_latency(const struct sums *s)
+{
+	json_t *all = json_object();
+	unsigned int i, j;
+
+	for (i = 0; i < BLK_OPERATIONS; i++) {
+		json_t *buckets = json_array();
+
+		for (j = 0; j < BLK_LATENCY_BUCKETS; j++)
+			if (s->latency[i][j] != 0)
+				json_array_append_new(buckets, json_pack("{s:I, s:I}",
+					"from_ns", (json_int_t)1 << j,
+					"count", (json_int_t)s->latency[i][j]));
+		if (json_array_size(buckets) == 0)
+			json_decref(buckets);
+		else
+			json_object_set_new(all, blk_operation_name(i), buckets);
+	}
+	return all;
+}
+
 static json_t *
 json_of(const struct sums *s)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
 		"reads", (json_int_t)s->reads, "writes", (json_int_t)s->writes,
 		"flushes", (json_int_t)s->flushes, "discards", (json_int_t)s->discards,
 		"write_zeroes", (json_int_t)s->write_zeroes, "other", (json_int_t)s->other,
 		"bytes_read", (json_int_t)s->bytes_read,
 		"bytes_written", (json_int_t)s->bytes_written,
 		"errors", (json_int_t)s->errors, "malformed", (json_int_t)s->malformed,
-		"bursts", (json_int_t)s->bursts);
+		"bursts", (json_int_t)s->bursts, "latency", json_of_latency(s));
 }
 
 static json_t *

@@ -87,16 +87,16 @@ on_disk(const struct blk_disk *disk, uint64_t sector, uint64_t size)
 
 /* Read or write. */
 static void
-begin_transfer(struct blk_queue *queue, struct blk_request *request, uint64_t sector)
+begin_transfer(struct blk_queue *queue, struct blk_request *request)
 {
 	const struct blk_disk *disk = &queue->device->disk;
 	bool write = request->type == VIRTIO_BLK_T_OUT;
 
-	if (!on_disk(disk, sector, request->size) || (write && disk->read_only)) {
+	if (!on_disk(disk, request->sector, request->size) || (write && disk->read_only)) {
 		blk_request_done(request, VIRTIO_BLK_S_IOERR);
 		return;
 	}
-	request->offset = sector << BLK_SECTOR_SHIFT;
+	request->offset = request->sector << BLK_SECTOR_SHIFT;
 	blk_count(write ? &queue->counters.writes : &queue->counters.reads, 1);
 	blk_count(write ? &queue->counters.bytes_written : &queue->counters.bytes_read,
 		request->size);
@@ -181,8 +181,9 @@ answer_id(struct blk_queue *queue, struct blk_request *request)
 
 /* Header and status are cut off; what is left is data, on the side that the type says. */
 static bool
-take_apart(struct blk_request *request, struct virtio_blk_outhdr *header)
+take_apart(struct blk_request *request)
 {
+	struct virtio_blk_outhdr header;
 	VuVirtqElement *e = &request->element;
 	struct iovec *readable = e->out_sg, *writable = e->in_sg;
 	unsigned int readable_count = e->out_num, writable_count = e->in_num;
@@ -192,9 +193,10 @@ take_apart(struct blk_request *request, struct virtio_blk_outhdr *header)
 	/* The status is the last byte: what is in front counts, or the log would lose its page. */
 	request->written = writable_size < UINT32_MAX ? (unsigned int)writable_size : UINT32_MAX;
 	if (request->status == NULL ||
-	    !take_front(&readable, &readable_count, header, sizeof(*header)))
+	    !take_front(&readable, &readable_count, &header, sizeof(header)))
 		return false;
-	request->type = le32toh(header->type);
+	request->type = le32toh(header.type);
+	request->sector = le64toh(header.sector);
 	if (request->type == VIRTIO_BLK_T_IN || request->type == VIRTIO_BLK_T_GET_ID) {
 		request->data = writable;
 		request->data_count = writable_count;
@@ -206,14 +208,44 @@ take_apart(struct blk_request *request, struct virtio_blk_outhdr *header)
 	return true;
 }
 
+/*
+ * A disk in memory is larger than any cache, and a copy that begins only when it is its turn waits
+ * for every other line. Asked for while the request before is worked on, they come in the meantime.
+ * As a function of its own gcc would take it for one without effect and leave it out.
+ */
+static inline __attribute__((always_inline)) void
+prefetch(const struct blk_disk *disk, const struct blk_request *request)
+{
+	uint64_t i, size = request->size < BLK_PREFETCH ? request->size : BLK_PREFETCH;
+	const uint8_t *at;
+
+	if (request->type > VIRTIO_BLK_T_OUT || !on_disk(disk, request->sector, request->size))
+		return;
+	at = disk->memory + (request->sector << BLK_SECTOR_SHIFT);
+	for (i = 0; i < size; i += 64)
+		__builtin_prefetch(at + i, 0, 2);
+}
+
+void
+blk_request_parse(struct blk_queue *queue, struct blk_request *request)
+{
+	request->queue = queue;
+	request->bounce = NULL;
+	request->moved = 0;
+	request->step = 0;
+	request->tries = 0;
+	request->second_try = false;
+	request->syncing = false;
+	request->whole = take_apart(request);
+	if (request->whole && queue->device->disk.memory != NULL)
+		prefetch(&queue->device->disk, request);
+}
+
 void
 blk_request_begin(struct blk_queue *queue, struct blk_request *request)
 {
-	struct virtio_blk_outhdr header;
-
-	request->queue = queue;
 	queue->under_way++;
-	if (!take_apart(request, &header)) {
+	if (!request->whole) {
 		blk_count(&queue->counters.malformed, 1);
 		blk_request_done(request, VIRTIO_BLK_S_IOERR);
 		return;
@@ -221,7 +253,7 @@ blk_request_begin(struct blk_queue *queue, struct blk_request *request)
 	switch (request->type) {
 	case VIRTIO_BLK_T_IN:
 	case VIRTIO_BLK_T_OUT:
-		begin_transfer(queue, request, le64toh(header.sector));
+		begin_transfer(queue, request);
 		break;
 	case VIRTIO_BLK_T_FLUSH:
 		blk_count(&queue->counters.flushes, 1);

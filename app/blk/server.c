@@ -3,8 +3,10 @@
  */
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -48,6 +50,18 @@ listen_on(const char *path)
 	return fd;
 }
 
+/* A socket that whoever started us listens on already. */
+static int
+inherited(int fd)
+{
+	int listening = 0;
+	socklen_t size = sizeof(listening);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0)
+		return -errno;
+	return listening ? fd : -EINVAL;
+}
+
 /* Whose connection it is now; -1: nobody's. @return false if there shall be none. */
 static bool
 set_connection(struct blk_device *device, int fd)
@@ -61,14 +75,32 @@ set_connection(struct blk_device *device, int fd)
 	return !ending;
 }
 
+/* Wait for something on the descriptor; a disk that has grown is seen to in the meantime. */
+static void
+wait_for(struct blk_device *device, int fd, bool connected)
+{
+	struct pollfd fds[] = { { .fd = fd, .events = POLLIN },
+		{ .fd = device->wake, .events = POLLIN } };
+
+	while (fds[0].revents == 0) {
+		uint64_t times;
+
+		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+			return;
+		if (fds[1].revents != 0 && read(device->wake, &times, sizeof(times)) > 0)
+			blk_device_resize(device, connected);
+	}
+}
+
 static void
 serve(struct blk_device *device, int fd)
 {
 	if (!blk_device_connect(device, fd))
 		return;
 	if (set_connection(device, fd))
-		while (blk_device_dispatch(device))
-			;
+		do
+			wait_for(device, fd, true);
+		while (blk_device_dispatch(device));
 	/* Before the descriptor is closed: main must not shut down what has its number then. */
 	set_connection(device, -1);
 	blk_device_disconnect(device);
@@ -81,8 +113,10 @@ control_thread(void *argument)
 	struct blk_device *device = argument;
 
 	while (set_connection(device, -1)) {
-		int fd = accept4(device->listener, NULL, NULL, SOCK_CLOEXEC);
+		int fd;
 
+		wait_for(device, device->listener, false);
+		fd = accept4(device->listener, NULL, NULL, SOCK_CLOEXEC);
 		if (fd >= 0)
 			serve(device, fd);
 		else
@@ -94,7 +128,8 @@ control_thread(void *argument)
 bool
 blk_server_start(struct blk_device *device, char *why, size_t room)
 {
-	int fd = listen_on(device->options.socket);
+	int fd = device->options.listener < 0 ? listen_on(device->options.socket) :
+		inherited(device->options.listener);
 
 	if (fd < 0) {
 		snprintf(why, room, "%s cannot be listened on: %s", device->options.socket,
@@ -102,10 +137,26 @@ blk_server_start(struct blk_device *device, char *why, size_t room)
 		return false;
 	}
 	device->listener = fd;
+	device->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (device->wake < 0) {
+		snprintf(why, room, "no descriptor for %s; give fewer disks",
+			device->options.socket);
+		return false;
+	}
 	device->has_thread = pthread_create(&device->thread, NULL, control_thread, device) == 0;
 	if (!device->has_thread)
 		snprintf(why, room, "no thread for %s; give fewer disks", device->options.socket);
 	return device->has_thread;
+}
+
+void
+blk_server_resize(struct blk_device *device)
+{
+	static const uint64_t one = 1;
+
+	/* It can only be full when it was told already. */
+	if (write(device->wake, &one, sizeof(one)) < 0)
+		return;
 }
 
 void

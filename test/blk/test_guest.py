@@ -7,6 +7,7 @@ A second disk, read-only, brings the program that writes and verifies (guest_wri
 
 import os
 import random
+import signal
 import time
 
 import pytest
@@ -58,9 +59,16 @@ def guest_there():
         pytest.skip(reason)
 
 
-@pytest.mark.parametrize("queues,options", [
-    (1, ""), (4, ",packed=on"), (4, ",event_idx=off"), (1, ",packed=on,event_idx=off")],
-    ids=["split", "packed-4-queues", "no-event-idx-4-queues", "packed-no-event-idx"])
+LONG = os.environ.get("VHU_LONG") == "1"
+RINGS = {"split": "", "packed": ",packed=on", "split-no-event-idx": ",event_idx=off",
+         "packed-no-event-idx": ",packed=on,event_idx=off"}
+# Each ring with one queue and with four; otherwise each with one of the two.
+VARIANTS = [pytest.param(queues, options, id=f"{name}-{queues}")
+            for i, (name, options) in enumerate(RINGS.items())
+            for queues in ((1, 4) if LONG else ((1, 4, 4, 1)[i],))]
+
+
+@pytest.mark.parametrize("queues,options", VARIANTS)
 def test_guest_writes_verifies_and_makes_a_file_system(folder, often, queues, options):
     """Random writes read back, a file system whose file survives, space that discard gives back."""
     size = often(16, 1024)
@@ -99,21 +107,41 @@ def test_guest_cannot_write_a_read_only_disk(folder):
     assert (folder / "disk").read_bytes() == content
 
 
-@pytest.mark.parametrize("options", ["", ",packed=on"], ids=["split", "packed"])
+def test_guest_sees_a_disk_with_large_blocks_grow(folder):
+    """4Kn, and a file that is made larger while the guest uses it: SIGHUP tells."""
+    words = ["--queues", "1", "--block-size", "4096"]
+    with disks(folder, 16, *words) as back, BlkGuest(folder) as guest:
+        guest.boot()
+        blocks = "cat /sys/block/vda/queue/logical_block_size"
+        assert guest.must(blocks).split()[-1] == "4096"
+        assert guest.run("dd if=/dev/vda of=/dev/null bs=512 count=1 iflag=direct")[0] != 0
+        guest.must("dd if=/dev/vda of=/dev/null bs=4096 count=1 iflag=direct")
+        os.truncate(folder / "disk", 32 * MIB)
+        back.child.send_signal(signal.SIGHUP)
+        guest.must("n=0; until [ $(cat /sys/block/vda/size) = 65536 ] || [ $n -gt 200 ]; do "
+                   "usleep 100000; n=$((n + 1)); done; [ $(cat /sys/block/vda/size) = 65536 ]")
+        guest.must("/tmp/writer /dev/vda 32 4 1", 300)
+        guest.close()
+        assert back.stop() == 0
+
+
+@pytest.mark.parametrize("options", RINGS.values() if LONG else list(RINGS.values())[:3],
+                         ids=list(RINGS) if LONG else list(RINGS)[:3])
 def test_guest_survives_that_the_back_end_is_killed(folder, often, options):
     """QEMU connects again and hands the in-flight area over; the guest notices a pause at most."""
     moments = random.Random(1)
-    back = disks(folder, 16, "--queues", "2")
+    words = ["--queues", "2", "--stats-period", "0.05"]
+    back = disks(folder, 16, *words)
     try:
         with BlkGuest(folder, 2, options, reconnect=True) as guest:
             guest.boot()
             guest.must("/tmp/writer /dev/vda 16 8 0 >/tmp/said 2>&1 & echo $! >/tmp/pid")
-            for _ in range(often(3, 20)):
-                time.sleep(moments.uniform(0.3, 2))
+            for _ in range(often(3, 100)):
+                # Its clock for trying again is a second; then writes go on, at some place.
+                back.wait_for(r" [1-9]\d* writes/s", 30)
+                time.sleep(moments.uniform(0, 0.5))
                 back.kill()
-                back = disks(folder, 16, "--queues", "2")
-                # Its clock for trying again is a second.
-                time.sleep(1.5)
+                back = disks(folder, 16, *words)
             status, output = guest.run(
                 "touch /tmp/stop; wait $(cat /tmp/pid) || { cat /tmp/said; false; }", 300)
             assert status == 0, output

@@ -34,6 +34,7 @@ def run(*words, timeout=30):
     (["--socket", "s", "--null", "1M", "--threads", "0"], "1 to 128"),
     (["--socket", "s", "--null", "1M", "--cores", "a"], "no core"),
     (["--socket", "s", "--null", "1M", "--duration", "x"], "seconds"),
+    (["--fd", "x", "--null", "1M"], "no descriptor"),
     (["--socket", "s" * 200, "--null", "1M"], "characters"),
     (["--socket", "s", "--null", "1M", "word"], "no option"),
 ])
@@ -55,6 +56,7 @@ def test_unknown_option_says_so():
     (["--file", "/dev/null"], "neither a file"),
     (["--file", "small"], "no block"),
     (["--malloc", "1M", "--cores", "4095"], "core list"),
+    (["--malloc", "1M", "--fd", "0", "--null", "1M"], "fd-0 cannot be listened on"),
 ])
 def test_what_cannot_be_served_is_one_line(folder, words, sentence):
     (folder / "small").write_bytes(b"x")
@@ -114,6 +116,8 @@ def test_signal_ends_it_in_order(folder, number):
         disk.child.send_signal(number)
         assert disk.finish(20) == 0
         assert any(re.match(r"socket +reads +writes", line) for line in disk.lines)
+        assert any(re.search(r" write +50 % below \d+\.\d us, 99 %", line)
+                   for line in disk.lines)
     assert not path.exists()
 
 
@@ -140,6 +144,11 @@ def test_json_counts(folder):
     assert first["total"]["writes"] == 2 and first["total"]["bytes_written"] == 2048
     assert [queue["writes"] for queue in first["queues"]] == [1, 1]
     assert first["total"]["reads"] == 1 and first["total"]["errors"] == 1
+    # Latency: power-of-two buckets, by queue and kind of request.
+    assert sum(bucket["count"] for bucket in first["total"]["latency"]["write"]) == 2
+    for bucket in first["queues"][1]["latency"]["write"]:
+        assert bucket["from_ns"] & (bucket["from_ns"] - 1) == 0 and bucket["count"] == 1
+    assert "flush" not in first["total"]["latency"] and second["total"]["latency"] == {}
     assert first["connections"] == 1 and second["connections"] == 0
     assert second["engine"] == "null" and second["size"] == 2 << 20
 
@@ -164,6 +173,29 @@ def test_many_disks_and_queues(folder):
             assert session.do(IN, 0, room=512) == (OK, bytes(512))
             session.close()
         assert disk.stop() == 0
+
+
+def test_names_of_the_convention(folder):
+    """What management programs expect of a back-end for blocks: names, and a socket by number."""
+    done = run("--print-capabilities")
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == {"type": "block", "features": ["blk-file", "read-only"]}
+    disk, path = folder / "disk", folder / "s"
+    disk.write_bytes(bytes(8192))
+    with Disk(folder / "other", "--null", "1M", "--socket-path", path, "--blk-file", disk,
+              "--read-only") as back:
+        back.wait_for(r"^vhu-blk: \S+/s: file, 0 MiB, 1 queues, read-only")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(1)
+        with subprocess.Popen([VHU_BLK, "--fd", str(listener.fileno()), "--null", "1M"],
+                              pass_fds=[listener.fileno()], stdout=subprocess.DEVNULL) as child:
+            with BlkSession(path) as session:
+                session.start()
+                assert session.do(IN, 0, room=512) == (OK, bytes(512))
+            child.terminate()
+            assert child.wait(20) == 0
+        assert path.exists()
 
 
 def test_help_and_its_example(folder):

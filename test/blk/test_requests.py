@@ -3,12 +3,14 @@
 """Requests of every kind and shape against vhu-blk, on every kind of disk."""
 
 import os
+import signal
 import struct
+import subprocess
 
 import pytest
 
 import driver
-from conftest import Disk
+from conftest import VHU_BLK, Disk
 from driver import BlkSession, DISCARD, FLUSH, GET_ID, IN, IOERR, OK, OUT, UNSUPP, WRITE_ZEROES
 from frontend import messages
 from frontend.messages import Feature, Request, bit
@@ -111,6 +113,87 @@ def test_config_space_tells_the_truth(folder, block):
         # The last whole block can be read, and nothing behind it.
         assert session.do(IN, capacity - block // 512, room=block)[0] == OK
         assert session.do(IN, capacity, room=block)[0] == IOERR
+
+
+def test_disk_with_blocks_of_4096_bytes(folder, kind):
+    """4Kn: whole blocks are served, parts of one are refused, also of a range."""
+    path = folder / "s"
+    with Disk(path, *kind, "--block-size", "4096"), BlkSession(path) as session:
+        session.start()
+        data = pattern(8192, 4)
+        assert session.do(OUT, 8, data) == (OK, b"")
+        assert session.do(IN, 8, room=8192) == (OK, data)
+        for sector, room in ((8, 512), (1, 4096), (9, 4096 - 512)):
+            assert session.do(IN, sector, room=room)[0] == IOERR
+            assert session.do(OUT, sector, bytes(room))[0] == IOERR
+        for first, count in ((8, 1), (1, 8)):
+            assert session.do(WRITE_ZEROES, 0, struct.pack("<QII", first, count, 0))[0] == IOERR
+        assert session.do(WRITE_ZEROES, 0, struct.pack("<QII", 8, 8, 0))[0] == OK
+        assert session.do(IN, 8, room=8192) == (OK, bytes(4096) + data[4096:])
+
+
+@pytest.fixture(params=[512, 4096])
+def loop_device(request, folder):
+    """A block device of 4 MiB, and the size of its blocks."""
+    image = folder / "image"
+    image.write_bytes(bytes(4 << 20))
+    done = subprocess.run(["losetup", "--find", "--show", "--sector-size", str(request.param),
+                           image], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no loop device can be had here: {done.stderr.strip()}")
+    device = done.stdout.strip()
+    yield device, request.param
+    subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def test_block_device(folder, loop_device):
+    """Its size and blocks are found, and everything reaches it; too small a block is refused."""
+    path = folder / "s"
+    device, block = loop_device
+    if block != 512:
+        done = subprocess.run([VHU_BLK, "--socket", path, "--file", device], capture_output=True,
+                              text=True, check=False)
+        assert done.returncode == 1 and "--block-size 4096" in done.stderr
+    with Disk(path, "--file", device, "--block-size", str(block)), \
+            BlkSession(path) as session:
+        session.start()
+        assert struct.unpack_from("<Q", session.config())[0] == 8192
+        data = pattern(65536, 6)
+        for offset in (0, 7):
+            assert session.do(OUT, 64, data, offset=offset) == (OK, b"")
+            assert session.do(IN, 64, room=65536, offset=offset) == (OK, data)
+        assert session.do(FLUSH) == (OK, b"")
+        assert session.do(DISCARD, 0, struct.pack("<QII", 128, 64, 0))[0] == OK
+        status, _ = session.do(WRITE_ZEROES, 0, struct.pack("<QII", 64, 8, 1))
+        assert status in (OK, UNSUPP)
+        zeros = 4096 if status == OK else 0
+        assert session.do(IN, 64, room=8192) == (OK, bytes(zeros) + data[zeros:8192])
+        assert session.do(FLUSH) == (OK, b"")
+    with open(device, "rb") as file:
+        file.seek(64 * 512 + 4096)
+        assert file.read(4096) == data[4096:8192]
+
+
+def test_disk_that_grows_is_larger_after_sighup(folder):
+    """What is new can be used, config space says so; a file that shrinks changes nothing."""
+    path, disk = folder / "s", folder / "disk"
+    disk.write_bytes(bytes(1 << 20))
+    with Disk(path, "--file", disk) as back, BlkSession(path) as session:
+        session.start()
+        assert session.do(OUT, 2048, bytes(512))[0] == IOERR
+        os.truncate(disk, 3 << 20)
+        back.child.send_signal(signal.SIGHUP)
+        back.wait_for("3 MiB from now on")
+        assert struct.unpack_from("<Q", session.config())[0] == 6144
+        data = pattern(4096, 8)
+        assert session.do(OUT, 6136, data) == (OK, b"")
+        assert session.do(IN, 6136, room=4096) == (OK, data)
+        os.truncate(disk, 1 << 20)
+        back.child.send_signal(signal.SIGHUP)
+        back.wait_for("smaller than it was")
+        assert struct.unpack_from("<Q", session.config())[0] == 6144
+        assert session.do(IN, 6136, room=4096)[0] == IOERR
+        assert session.do(IN, 0, room=4096) == (OK, bytes(4096))
 
 
 def test_malformed_requests_are_answered(folder, kind):

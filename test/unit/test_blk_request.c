@@ -117,6 +117,7 @@ run(const void *in, size_t in_size, uint8_t *out, size_t out_size, size_t piece)
 	memcpy(out_copy, writable, sizeof(writable));
 	queue.done_count = 0;
 	queue.under_way = 0;
+	blk_request_parse(&queue, &request);
 	blk_request_begin(&queue, &request);
 	assert_int_equal(queue.done_count, 1);
 	assert_ptr_equal(queue.done[0], &request);
