@@ -237,6 +237,13 @@ void blk_request_done(struct blk_request *request, uint8_t status);
 /** Copy between a request's segments, which stay as they are, and where its sectors are. */
 void blk_memory_copy(const struct blk_request *request, uint8_t *at);
 
+/* disk_open.c */
+
+/** The operations of these names, for BLK_FILE. */
+int blk_file_open(struct blk_disk *disk, const struct blk_options *options, char *why, size_t room);
+void blk_file_close(struct blk_disk *disk);
+uint64_t blk_file_measure(const struct blk_disk *disk);
+
 /* disk_map.c */
 
 /**

@@ -75,8 +75,22 @@ set_connection(struct blk_device *device, int fd)
 	return !ending;
 }
 
-/* Wait for something on the descriptor; a disk that has grown is seen to in the meantime. */
-static void
+static bool
+is_ending(struct blk_device *device)
+{
+	bool ending;
+
+	pthread_mutex_lock(&device->lock);
+	ending = device->ending;
+	pthread_mutex_unlock(&device->lock);
+	return ending;
+}
+
+/*
+ * Wait for something on the descriptor; a disk that has grown is seen to in the meantime.
+ * @return false: it is time to end.
+ */
+static bool
 wait_for(struct blk_device *device, int fd, bool connected)
 {
 	struct pollfd fds[] = { { .fd = fd, .events = POLLIN },
@@ -85,11 +99,14 @@ wait_for(struct blk_device *device, int fd, bool connected)
 	while (fds[0].revents == 0) {
 		uint64_t times;
 
-		if (poll(fds, 2, -1) < 0 && errno != EINTR)
-			return;
+		if (poll(fds, 2, -1) < 0)
+			continue; /* no signal reaches this thread, and the rest passes */
+		if (is_ending(device))
+			return false;
 		if (fds[1].revents != 0 && read(device->wake, &times, sizeof(times)) > 0)
 			blk_device_resize(device, connected);
 	}
+	return true;
 }
 
 static void
@@ -98,9 +115,8 @@ serve(struct blk_device *device, int fd)
 	if (!blk_device_connect(device, fd))
 		return;
 	if (set_connection(device, fd))
-		do
-			wait_for(device, fd, true);
-		while (blk_device_dispatch(device));
+		while (wait_for(device, fd, true) && blk_device_dispatch(device))
+			;
 	/* Before the descriptor is closed: main must not shut down what has its number then. */
 	set_connection(device, -1);
 	blk_device_disconnect(device);
@@ -113,10 +129,10 @@ control_thread(void *argument)
 	struct blk_device *device = argument;
 
 	while (set_connection(device, -1)) {
-		int fd;
+		int fd = -1;
 
-		wait_for(device, device->listener, false);
-		fd = accept4(device->listener, NULL, NULL, SOCK_CLOEXEC);
+		if (wait_for(device, device->listener, false))
+			fd = accept4(device->listener, NULL, NULL, SOCK_CLOEXEC);
 		if (fd >= 0)
 			serve(device, fd);
 		else
@@ -149,14 +165,20 @@ blk_server_start(struct blk_device *device, char *why, size_t room)
 	return device->has_thread;
 }
 
-void
-blk_server_resize(struct blk_device *device)
+/* Wake the control thread. The counter can only be full when it was told already. */
+static void
+wake(const struct blk_device *device)
 {
 	static const uint64_t one = 1;
 
-	/* It can only be full when it was told already. */
 	if (write(device->wake, &one, sizeof(one)) < 0)
 		return;
+}
+
+void
+blk_server_resize(struct blk_device *device)
+{
+	wake(device);
 }
 
 void
@@ -170,7 +192,8 @@ blk_server_stop(struct blk_device *device)
 	if (device->connection >= 0)
 		shutdown(device->connection, SHUT_RDWR);
 	pthread_mutex_unlock(&device->lock);
-	shutdown(device->listener, SHUT_RDWR);
+	/* An inherited listener is not ours to shut down: others may go on with it. */
+	wake(device);
 	pthread_join(device->thread, NULL);
 	device->has_thread = false;
 }

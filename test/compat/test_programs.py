@@ -3,18 +3,24 @@
 """Programs that were written for libvhost-user, unmodified, on ours.
 
 A Linux guest uses the block device and the network bridge. What is not run, and why:
-qemu-storage-daemon and virtiofsd are parts of QEMU's own build, which is not done here. A program
-that needs what this machine lacks (uinput) is started up to the point where it misses that.
+qemu-storage-daemon and virtiofsd are parts of QEMU's own build, which is not done here. The input
+device reads a stand-in for an event device (evdev.c), because kernels may lack uinput.
 """
 
-import hashlib
 import os
 import socket
+import struct
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from frontend import messages
+from frontend.connection import Connection
+from frontend.messages import Feature, Protocol, Request, bit
+from frontend.ring import Piece, SplitRing
+from frontend.session import Session
 from rig import place
 from rig.guest import Guest, ping_statistics
 from rig.process import Process, wait_until
@@ -30,9 +36,9 @@ def bootable():
         pytest.skip(reason)
 
 
-def serve(programs, name, path, *words):
+def serve(programs, name, path, *words, environment=None):
     """Start a program of ours that listens on the socket."""
-    process = Process(name, [programs / "ours" / name, *words])
+    process = Process(name, [programs / "ours" / name, *words], environment=environment)
     wait_until(lambda: path.exists() or not process.running(), 20, f"{name} to listen")
     assert process.running(), process.tail()
     return process
@@ -178,87 +184,51 @@ def test_iscsi_device_ends_when_it_cannot_reach_its_target(programs, folder):
             assert process.finish(20) != 0
 
 
-class Target:
-    """Debian's iSCSI target with one disk, and vhost-user-scsi on it.
-
-    Both live in a network namespace of their own: the target takes no port of this machine, and
-    nobody else reaches it.
-    """
-
-    NAME = "iqn.2026-11.test.vhu:disk"
-    SCRIPT = """
-        set -e
-        ip link set lo up
-        mkdir -p /run/tgtd
-        tgtd -f -C $1 >$2/tgtd.log 2>&1 &
-        n=0
-        until tgtadm -C $1 --lld iscsi --op show --mode sys >/dev/null 2>&1; do
-            n=$((n + 1)); [ $n -lt 200 ]; sleep 0.05
-        done
-        tgtadm -C $1 --lld iscsi --op new --mode target --tid 1 -T $3
-        tgtadm -C $1 --lld iscsi --op new --mode logicalunit --tid 1 --lun 1 -b $2/scsi.img
-        tgtadm -C $1 --lld iscsi --op bind --mode target --tid 1 -I ALL
-        echo "the target is there"
-        "$4" --socket-path=$2/scsi.sock --iscsi-uri=iscsi://127.0.0.1/$3/1
-        """
-
-    def __init__(self, folder, program, mib):
-        self.image = folder / "scsi.img"
-        self.image.write_bytes(os.urandom(mib << 20))
-        # Its control socket is named by a number below 32768.
-        self.number = 1000 + os.getpid() % 30000
-        self.process = Process("iscsi", [
-            "unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c",
-            self.SCRIPT, "sh", self.number, folder, self.NAME, program])
-        path = folder / "scsi.sock"
-        wait_until(lambda: path.exists() or not self.process.running(), 30, "vhost-user-scsi")
-        assert self.process.running(), self.process.tail()
-        self.words = ["-chardev", f"socket,id=s0,path={path}",
-                      "-device", "vhost-user-scsi-pci,chardev=s0,vectors=0"]
-
-    def checksum(self):
-        return hashlib.sha256(self.image.read_bytes()).hexdigest()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        for left in Path("/run/tgtd").glob(f"socket.{self.number}*"):
-            left.unlink()
+@pytest.fixture
+def keyboard(folder):
+    """What to preload to make an event device of a pipe (evdev.c): kernels may lack uinput."""
+    library = folder / "evdev.so"
+    source = place.ROOT / "test" / "compat" / "evdev.c"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O2", source, "-o", library], check=True)
+    return library
 
 
-def test_guest_reads_and_writes_an_iscsi_disk(programs, folder, bootable):
-    """vhost-user-scsi hands the guest's SCSI commands to a real target and the answers back."""
-    program = programs / "ours" / "vhost-user-scsi"
-    if not program.exists():
-        pytest.skip("built without libiscsi-dev")
-    if not place.program("tgtd"):
-        pytest.skip("there is no iSCSI target: tgt is not installed (tools/setup test does)")
-    with Target(folder, program, 16) as target, Guest(folder, [], extra=target.words) as guest:
-        guest.boot()
-        guest.must("for m in scsi_common scsi_mod sd_mod virtio_scsi; do "
-                   "insmod /modules/$m.ko || break; done")
-        guest.must("n=0; until [ -b /dev/sda ] || [ $n -gt 200 ]; do usleep 100000; "
-                   "n=$((n + 1)); done; [ -b /dev/sda ]")
-        assert int(guest.must("cat /sys/block/sda/size").split()[-1]) == 16 << 11
-        assert guest.must("sha256sum </dev/sda", 120).split()[0] == target.checksum()
-        mount_it = "mkdir -p /mnt && mount -t ext2 /dev/sda /mnt"
-        guest.must(f"mke2fs -b 4096 /dev/sda >/dev/null && {mount_it}")
-        written = fill(guest)
-        guest.must("umount /mnt && sync")
-        assert guest.must("sha256sum </dev/sda", 120).split()[0] == target.checksum()
-        guest.must(mount_it)
-        assert sums(guest) == written
-        guest.must("umount /mnt")
+class InputSession(Session):
+    """A driver of virtio-input: QEMU's device for it refuses to start without KVM."""
+
+    def make_rings(self, region=None):
+        self.rings = [SplitRing(self.memory, index, self.ring_size, region) for index in (0, 1)]
+        self.area = self.memory.allocate(4096, 64)
+
+    def about(self, what, more=0):
+        """One answer of config space, as bytes."""
+        self.connection.must(Request.SET_CONFIG, messages.config(0, 2, bytes([what, more])))
+        reply = self.connection.ask(Request.GET_CONFIG, messages.config(0, 136))
+        select, _, size = reply.payload[-136:-133]
+        assert select == what
+        return reply.payload[-128:][:size]
 
 
-def test_input_device_serves_a_uinput_device(programs):
-    if not Path("/dev/uinput").exists():
-        status, said = usage_of(programs, "vhost-user-input", "--evdev-path=/dev/null",
-                                "--socket-path=/nowhere/i.sock")
-        assert status != 0 and said
-        pytest.skip("there is no /dev/uinput here; vhost-user-input was started, and refused "
-                    "/dev/null as an evdev device")
-    status, said = usage_of(programs, "vhost-user-input", "--help")
-    assert status == 0 and "evdev" in said
+def test_input_device_hands_events_to_a_driver(programs, folder, keyboard):
+    """vhost-user-input describes the device as it is, and every event arrives."""
+    pipe, path = folder / "events", folder / "input.sock"
+    os.mkfifo(pipe)
+    process = serve(programs, "vhost-user-input", path, f"--evdev-path={pipe}",
+                    f"--socket-path={path}", environment={"LD_PRELOAD": str(keyboard)})
+    ev_syn, ev_key, key_a = 0, 1, 30
+    events = [(ev_key, key_a, 1), (ev_syn, 0, 0), (ev_key, key_a, 0), (ev_syn, 0, 0)]
+    session = InputSession(
+        Connection.open(str(path)), features=bit(Feature.VERSION_1, Feature.PROTOCOL_FEATURES),
+        protocol_features=bit(Protocol.REPLY_ACK, Protocol.CONFIG))
+    with process, closing(session), open(pipe, "r+b", 0) as keys:
+        session.start()
+        assert session.about(1).rstrip(b"\0") == b"a keyboard of two keys"
+        assert session.about(0x11, ev_key)[key_a // 8] >> key_a % 8 & 1
+        ring = session.rings[0]
+        for i in range(len(events)):
+            ring.add([Piece(session.area + 8 * i, 8, True)])
+        ring.kick()
+        keys.write(b"".join(struct.pack("<qqHHi", 0, 0, *event) for event in events))
+        ring.wait_used(len(events))
+        for i, event in enumerate(events):
+            assert struct.unpack("<HHi", session.memory.read(session.area + 8 * i, 8)) == event
