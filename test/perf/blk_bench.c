@@ -199,6 +199,18 @@ compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* One number a round, in their order: whoever compares takes those of the same round. */
+static void
+report_rounds(const struct peer *p)
+{
+	unsigned int i;
+
+	printf("\"rounds\": [");
+	for (i = 0; i < p->slices; i++)
+		printf("%s%.0f", i == 0 ? "" : ", ", p->rate[i]);
+	printf("], ");
+}
+
 static void
 report(void)
 {
@@ -209,10 +221,11 @@ report(void)
 	for (i = 0; i < peer_count; i++) {
 		struct peer *p = &peers[i];
 
+		printf("%s{\"name\": \"%s\", ", i == 0 ? "" : ", ", p->name);
+		report_rounds(p);
 		qsort(p->rate, p->slices, sizeof(p->rate[0]), compare);
-		printf("%s{\"name\": \"%s\", \"slices\": %u, \"median\": %.0f, \"low\": %.0f, "
-			"\"high\": %.0f, \"errors\": %" PRIu64 "}", i == 0 ? "" : ", ", p->name,
-			p->slices, p->rate[p->slices / 2], p->rate[p->slices / 4],
+		printf("\"slices\": %u, \"median\": %.0f, \"low\": %.0f, "
+			"\"high\": %.0f, \"errors\": %" PRIu64 "}", p->slices, p->rate[p->slices / 2], p->rate[p->slices / 4],
 			p->rate[3 * p->slices / 4], p->errors);
 	}
 	printf("]}\n");
