@@ -225,7 +225,8 @@ report(void)
 		report_rounds(p);
 		qsort(p->rate, p->slices, sizeof(p->rate[0]), compare);
 		printf("\"slices\": %u, \"median\": %.0f, \"low\": %.0f, "
-			"\"high\": %.0f, \"errors\": %" PRIu64 "}", p->slices, p->rate[p->slices / 2], p->rate[p->slices / 4],
+			"\"high\": %.0f, \"errors\": %" PRIu64 "}", p->slices,
+			p->rate[p->slices / 2], p->rate[p->slices / 4],
 			p->rate[3 * p->slices / 4], p->errors);
 	}
 	printf("]}\n");
