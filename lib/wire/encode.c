@@ -84,6 +84,17 @@ fail_inflight(struct vhu_message *reply, const struct vhu_message *m)
 		m->size : sizeof(reply->payload.inflight);
 }
 
+/*
+ * The number of a session comes first or last in its description, depending on the age of the
+ * front-end, which wants it negative and the size as it was. The keys do not travel back.
+ */
+static void
+fail_session(struct vhu_message *reply, const struct vhu_message *m)
+{
+	reply->size = m->size > sizeof(uint64_t) ? m->size : sizeof(uint64_t);
+	memset(reply->payload.bytes, 0xff, reply->size);
+}
+
 static uint64_t
 failure_code(uint32_t request)
 {
@@ -122,6 +133,9 @@ vhu_reply_failure(struct vhu_message *reply, const struct vhu_message *m,
 		break;
 	case VHU_REPLY_SHMEM:
 		reply->size = sizeof(reply->payload.shmem_config);
+		break;
+	case VHU_REPLY_SESSION:
+		fail_session(reply, m);
 		break;
 	case VHU_REPLY_CONFIG:
 	case VHU_REPLY_FD:

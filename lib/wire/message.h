@@ -67,6 +67,8 @@ enum vhu_reply_kind {
 	VHU_REPLY_FD,        /**< no payload, one descriptor; none on failure */
 	VHU_REPLY_LOG,       /**< u64 if LOG_SHMFD is negotiated, otherwise as ACK */
 	VHU_REPLY_SHMEM,     /**< table of shared memory sizes */
+	/** session description with its number, as long as the request; number -1 on failure */
+	VHU_REPLY_SESSION,
 	/** the message itself, with our addresses in it; size 0 on failure */
 	VHU_REPLY_MEMORY,
 };
@@ -171,7 +173,8 @@ void vhu_reply_u64(struct vhu_message *reply, uint64_t value);
  * Make @p reply the truthful failure of a request's kind: u64 1 for ACK/U64/LOG (0x101 for
  * SET_DEVICE_STATE_FD: error, no descriptor; 0 for questions about features, numbers and the
  * status, where 1 would be an answer), state with value 0, size 0 for CONFIG and FD,
- * echoed area with size 0 for INFLIGHT, empty table for SHMEM.
+ * echoed area with size 0 for INFLIGHT, empty table for SHMEM, for SESSION a description in which
+ * every number is -1.
  */
 void vhu_reply_failure(struct vhu_message *reply, const struct vhu_message *m,
 	const struct vhu_gates *gates);

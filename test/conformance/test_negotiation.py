@@ -9,7 +9,8 @@ import pytest
 from frontend import messages
 from frontend.checks import Descriptors, connection_works, plausible_payload, stays
 from frontend.connection import Closed, refused
-from frontend.messages import Answer, Feature, Protocol, Request, RULES, bit, state, u64
+from frontend.messages import (Answer, Feature, MAX_PAYLOAD, Protocol, Request, RULES, bit, state,
+                               u64)
 from frontend.session import FEATURES
 
 #: Bits that somebody defined for virtio-net, the transport or vhost.
@@ -329,6 +330,38 @@ def test_messages_that_are_not_served_are_refused_truthfully(negotiated, offered
         with Descriptors(rule.fds) as extra:
             refused(connection.ask(request, payload, extra, need_reply=True))
         connection_works(connection)
+
+
+#: Session descriptions of front-ends of all ages, and the longest message that can be read.
+SESSIONS = (8, 64, 648, 1168, MAX_PAYLOAD)
+
+
+@pytest.mark.row("N15")
+@pytest.mark.parametrize("need_reply", [False, True])
+@pytest.mark.parametrize("size", SESSIONS)
+def test_crypto_session_is_refused_under_traffic(start, size, need_reply):
+    session = start(protocol_features=~0)
+    session.echo()
+    reply = session.connection.ask(Request.CREATE_CRYPTO_SESSION, bytes(size),
+                                   need_reply=need_reply)
+    refused(reply)
+    assert len(reply.payload) == size
+    session.echo()
+
+
+@pytest.mark.row("N15")
+@pytest.mark.parametrize("request_number, payload", [
+    (Request.CLOSE_CRYPTO_SESSION, u64(0)),
+    (Request.SET_VRING_ENDIAN, state(0, 0)),
+    (Request.SET_VRING_ENDIAN, state(1, 1)),
+], ids=["close-session", "little-endian", "big-endian"])
+def test_unserved_message_is_refused_under_traffic(start, request_number, payload):
+    session = start(protocol_features=~0)
+    session.echo()
+    session.connection.must_not(request_number, payload)
+    session.connection.send(request_number, payload)
+    session.connection.barrier()
+    session.echo()
 
 
 @pytest.mark.row("N16")

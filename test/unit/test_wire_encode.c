@@ -290,6 +290,34 @@ failed_shared_memory_table_is_empty_and_whole(void **state)
 		assert_int_equal(reply.payload.bytes[i], 0);
 }
 
+/* Front-ends want the size that they sent and a negative number, which some have at the end. */
+static void
+failed_session_is_as_long_as_it_was_with_number_minus_one(void **state)
+{
+	static const uint32_t sizes[] = { 8, 64, 700, 1113, VHU_PAYLOAD_MAX };
+	struct vhu_gates gates = test_gates_open();
+	struct vhu_message m, reply;
+	int64_t first, last;
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		test_message(&m, VHU_CREATE_CRYPTO_SESSION);
+		m.size = sizes[i];
+		memset(&m.payload, 0x5a, sizeof(m.payload));
+		vhu_reply_failure(&reply, &m, &gates);
+		assert_int_equal(reply.size, sizes[i]);
+		memcpy(&first, reply.payload.bytes, sizeof(first));
+		memcpy(&last, reply.payload.bytes + reply.size - sizeof(last), sizeof(last));
+		assert_int_equal(first, -1);
+		assert_int_equal(last, -1);
+		assert_null(memchr(reply.payload.bytes, 0x5a, reply.size)); /* the key */
+	}
+	m.size = 0;
+	vhu_reply_failure(&reply, &m, &gates);
+	assert_int_equal(reply.size, 8);
+}
+
 static void
 failure_echoes_nothing_that_did_not_arrive(void **state)
 {
@@ -404,6 +432,7 @@ main(void)
 		cmocka_unit_test(failed_config_and_descriptor_replies_are_empty),
 		cmocka_unit_test(failed_inflight_echoes_the_area_with_size_zero),
 		cmocka_unit_test(failed_shared_memory_table_is_empty_and_whole),
+		cmocka_unit_test(failed_session_is_as_long_as_it_was_with_number_minus_one),
 		cmocka_unit_test(failure_echoes_nothing_that_did_not_arrive),
 		cmocka_unit_test(backend_request_begins_zeroed),
 		cmocka_unit_test(encoded_message_decodes_to_itself),

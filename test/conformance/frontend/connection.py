@@ -11,6 +11,7 @@ import array
 import os
 import select
 import socket
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import List
@@ -207,6 +208,11 @@ def refused(reply):
         truthful = reply.state[1] == 0
     elif answer is Answer.INFLIGHT:
         truthful = messages.U64.unpack_from(reply.payload)[0] == 0
+    elif answer is Answer.SESSION:
+        # The number is the first or the last field, depending on the front-end's age.
+        truthful = len(reply.payload) >= 8 and all(
+            int.from_bytes(number, sys.byteorder, signed=True) < 0
+            for number in (reply.payload[:8], reply.payload[-8:]))
     elif answer is Answer.SHMEM:
         truthful = messages.STATE.unpack_from(reply.payload)[0] == 0
     else:

@@ -177,6 +177,7 @@ class Answer(enum.Enum):
     DESCRIPTOR = "a descriptor; none on failure"
     LOG = "u64 with LOG_SHMFD, otherwise as ACK"
     SHMEM = "table of shared memory sizes"
+    SESSION = "session description as long as the request; number -1 on failure"
 
 
 @dataclass(frozen=True)
@@ -219,8 +220,8 @@ RULES = {
     Request.GET_CONFIG: Rule((12 + 12,), gate=Protocol.CONFIG, answer=Answer.CONFIG,
                              variable=True),
     Request.SET_CONFIG: Rule((12 + 12,), gate=Protocol.CONFIG, variable=True),
-    Request.CREATE_CRYPTO_SESSION: Rule((64,), gate=Protocol.CRYPTO_SESSION, answer=Answer.U64,
-                                        variable=True),
+    Request.CREATE_CRYPTO_SESSION: Rule((64,), gate=Protocol.CRYPTO_SESSION,
+                                        answer=Answer.SESSION, variable=True),
     Request.CLOSE_CRYPTO_SESSION: Rule((8,), gate=Protocol.CRYPTO_SESSION),
     Request.POSTCOPY_ADVISE: Rule(gate=Protocol.PAGEFAULT, answer=Answer.DESCRIPTOR),
     Request.POSTCOPY_LISTEN: Rule(gate=Protocol.PAGEFAULT),
