@@ -82,7 +82,8 @@ struct mover {
 /* One migration, to its end or given up. @return 0 or a negative errno, as the front-end says. */
 int migrate_journey(struct mover *mover);
 
-int log_create(struct log *log, const struct front_memory *memory);
+/* A log for this memory, @p spare pages larger than needed. @return 0 or a negative errno. */
+int log_create(struct log *log, const struct front_memory *memory, uint64_t spare);
 void log_destroy(struct log *log);
 
 int copy_create(struct copy *copy, const struct front_memory *memory);

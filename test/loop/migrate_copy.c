@@ -11,12 +11,13 @@
 #include "migrate.h"
 
 int
-log_create(struct log *log, const struct front_memory *memory)
+log_create(struct log *log, const struct front_memory *memory, uint64_t spare)
 {
 	uint64_t end = memory->regions[memory->count - 1].guest_address + memory->region_size;
 	int error;
 
 	log->size = (end / MIGRATE_PAGE / 8 + MIGRATE_PAGE - 1) & ~(uint64_t)(MIGRATE_PAGE - 1);
+	log->size += spare * MIGRATE_PAGE;
 	log->words = NULL;
 	log->fd = memfd_create("log", MFD_CLOEXEC);
 	if (log->fd < 0)

@@ -92,7 +92,8 @@ stop_rings(struct mover *mover, uint32_t base[2])
 static int
 new_log(struct mover *mover, struct log *log)
 {
-	int error = log_create(log, &mover->memory);
+	/* Each has another size, as after memory was added or taken away. */
+	int error = log_create(log, &mover->memory, pick(mover, 4));
 
 	if (error == 0) {
 		error = front_set_log(&mover->front, log->fd, log->size);
