@@ -7,8 +7,8 @@
 
 /**
  * @file
- * The virtio-net header of a packet without requests, written by the bursts themselves. Included
- * by body.c only.
+ * The virtio-net header of a transmitted packet, written by the bursts themselves. Included by
+ * body.c only.
  */
 
 #include "net/copy.h"
@@ -28,13 +28,22 @@ header_lies_apart(uintptr_t host, uint32_t header_size)
 /* The word at @p offset of a header in the guest's memory, read once. */
 #define HEADER_WORD(type, host, offset) (*(volatile type *)((host) + (offset)))
 
-/** Write one: @p flags, and @p buffers of the frame where that field exists. */
+/** The last field of a header that has it, and how many buffers the frame takes. */
+static inline uint32_t
+header_rest(uint16_t csum_offset, uint32_t buffers)
+{
+	return csum_offset | buffers << 16;
+}
+
+/**
+ * Write one.
+ * @param first  its first 8 bytes: flags, gso_type, hdr_len, gso_size, csum_start.
+ * @param rest   header_rest().
+ */
 static inline void
-store_header(uint8_t *host, uint32_t header_size, uint64_t flags, uint32_t buffers,
+store_header(uint8_t *host, uint32_t header_size, uint64_t first, uint32_t rest,
 	const struct rte_mbuf *m)
 {
-	const uint32_t rest = buffers << 16; /* csum_offset 0, num_buffers */
-
 	/*
 	 * A line that holds only what a header of before left there is not written: a store would
 	 * take it away from the driver, which then fetches it again for each frame. Where the frame
@@ -42,12 +51,12 @@ store_header(uint8_t *host, uint32_t header_size, uint64_t flags, uint32_t buffe
 	 */
 	if (header_lies_apart((uintptr_t)host, header_size) &&
 			header_size == sizeof(struct virtio_net_hdr_mrg_rxbuf) &&
-			HEADER_WORD(vhu_word8_t, host, 0) == flags &&
+			HEADER_WORD(vhu_word8_t, host, 0) == first &&
 			HEADER_WORD(vhu_word4_t, host, 8) == rest)
 		return;
-	*(vhu_word8_t *)host = flags;
+	*(vhu_word8_t *)host = first;
 	if (__builtin_expect(header_size == sizeof(struct virtio_net_hdr), 0)) {
-		*(vhu_word2_t *)(host + 8) = 0; /* csum_offset */
+		*(vhu_word2_t *)(host + 8) = (uint16_t)rest;
 		return;
 	}
 	*(vhu_word4_t *)(host + 8) = rest;

@@ -11,9 +11,10 @@
  *
  * The mirror image of receive.h. A packet of one segment without requests meets a buffer of one
  * writable descriptor that holds it: such pairs are gathered and then copied. Packets of several
- * segments, or that need several such buffers, are gathered and copied by wide.h. The rest goes
- * through vhu_slow_transmit(). The driver needs the length of each buffer, so each has a used entry
- * of its own even if IN_ORDER was negotiated. Included by body.c only, after receive.h.
+ * segments, with requests, or that need several such buffers, are gathered and copied by wide.h.
+ * The rest goes through vhu_slow_transmit(). The driver needs the length of each buffer, so each
+ * has a used entry of its own even if IN_ORDER was negotiated. Included by body.c only, after
+ * receive.h.
  */
 
 #include "net/header.h"
@@ -46,7 +47,8 @@ transmit_copy(const struct vhu_snapshot *snapshot, const struct vhu_gathered *g,
 		uint8_t *host = g->host[i];
 		uint32_t size = g->size[i] - header_size;
 
-		store_header(host, header_size, offload ? vhu_offload_data_valid(m) : 0, 1, m);
+		store_header(host, header_size, offload ? vhu_offload_data_valid(m) : 0,
+			header_rest(0, 1), m);
 		vhu_copy(host + header_size, data, size);
 		bytes += size;
 		rearm_bits |= rearm ^ one;
@@ -156,7 +158,7 @@ transmit_give(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 }
 
 /*
- * Take a run of packets that need more than one buffer or mbuf each.
+ * Take a run of packets that need more than one buffer or mbuf each, or more than an empty header.
  * @return packets moved; 0: the next is not of that kind, or there are too few buffers.
  */
 VHU_SPECIALISED unsigned int
@@ -167,10 +169,10 @@ transmit_wide(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	struct vhu_gathered g;
 	struct wide_run run;
 
-	wide_gather(ring, snapshot, packets, count, &g, &run, packed);
+	wide_gather(ring, snapshot, packets, count, offload, &g, &run, packed);
 	if (run.packets == 0)
 		return 0;
-	*bytes += wide_copy(snapshot, &g, packets, &run, offload);
+	*bytes += wide_copy(snapshot, &g, packets, &run);
 	if (snapshot->dirty != NULL)
 		vhu_mark_buffers(snapshot, g.host, g.size, run.buffers);
 	if (packed)

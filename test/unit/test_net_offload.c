@@ -380,6 +380,40 @@ checksum_is_made_for_a_guest_that_cannot(void **state)
 	}
 }
 
+/* A TCP frame whose checksum is to be made, first met by a buffer of @p first frame bytes. */
+static void
+deliver_cut(struct rig *rig, uint32_t first)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(rig->pool);
+	uint8_t *frame = (uint8_t *)rte_pktmbuf_append(m, SIZE), whole[SIZE];
+
+	make_frame(frame, IPPROTO_TCP);
+	m->ol_flags = RTE_MBUF_F_TX_TCP_CKSUM | RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM;
+	m->l2_len = 14;
+	m->l3_len = 20;
+	rig_buffer(rig, 0, HEADER + first, VRING_DESC_F_WRITE);
+	rig_buffer(rig, 1, RIG_SLOT, VRING_DESC_F_WRITE);
+	assert_int_equal(vhu_tx_burst(rig->queue, &m, 1), 1);
+	memcpy(whole, rig_host(rig, rig_slot(0)) + HEADER, first);
+	memcpy(whole + first, rig_host(rig, rig_slot(1)), SIZE - first);
+	assert_true(checksum_right(whole));
+	assert_int_equal(rte_raw_cksum(whole + 14, 20), 0xffff);
+}
+
+static void
+checksums_are_made_wherever_a_buffer_ends(void **state)
+{
+	uint32_t first;
+
+	(void)state;
+	for (first = 1; first < SIZE; first++) {
+		struct rig *rig = rig_new(0, VHU_BIT(VIRTIO_NET_F_MRG_RXBUF));
+
+		deliver_cut(rig, first);
+		rig_free(rig);
+	}
+}
+
 static void
 segmentation_is_left_to_the_guest(void **state)
 {
@@ -486,6 +520,7 @@ main(void)
 		cmocka_unit_test(good_checksum_is_told_to_a_guest_that_may_hear_it),
 		cmocka_unit_test(checksum_request_is_left_to_the_guest),
 		cmocka_unit_test(checksum_is_made_for_a_guest_that_cannot),
+		cmocka_unit_test(checksums_are_made_wherever_a_buffer_ends),
 		cmocka_unit_test(segmentation_is_left_to_the_guest),
 		cmocka_unit_test(udp_segmentation_takes_what_was_negotiated),
 		cmocka_unit_test(segmentation_that_the_guest_cannot_take_is_dropped),
