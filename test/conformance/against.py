@@ -67,8 +67,8 @@ def run(name, folder, seconds, words):
     results.unlink(missing_ok=True)
     with open(folder / f"conformance-{name}.log", "w", encoding="utf-8") as log:
         process = subprocess.Popen(
-            [HERE / "run", f"--junitxml={results}", f"--budget={seconds}", "--test-seconds=5",
-             "--give-up=2", "-k", LEFT_OUT, *words], stdout=log, stderr=log, start_new_session=True)
+            [HERE / "run", f"--junitxml={results}", f"--budget={seconds}", "--give-up=2", "-k",
+             LEFT_OUT, *words], stdout=log, stderr=log, start_new_session=True)
         try:
             process.wait(seconds + 60)
         except subprocess.TimeoutExpired:
@@ -121,7 +121,7 @@ def main():
             memory="--in-memory" if reason is None else "--no-huge",
             lcore=max(os.sched_getaffinity(0)))
         theirs = run(arguments.against, folder, arguments.seconds,
-                     ["--patience=1", f"--backend-command={command}", *words])
+                     ["--patience=1", "--test-seconds=5", f"--backend-command={command}", *words])
     print(write(folder, arguments.against, ours, theirs), end="")
 
 

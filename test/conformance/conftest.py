@@ -149,7 +149,12 @@ class Keeper:
     def start(self, kind):
         self.started += 1
         log = None if self.foreign else os.path.join(self.folder, f"backend-{self.started}.log")
-        backend = Backend(self.socket, self.command(kind), log)
+        others = [f"{self.socket}.{i}" for i in range(OTHERS.get(kind, 0))]
+        if not self.foreign:
+            # One that was killed leaves them, and not every other replaces them.
+            for path in [self.socket, *others]:
+                pathlib.Path(path).unlink(missing_ok=True)
+        backend = Backend(self.socket, self.command(kind), log, others)
         try:
             # One that was given may hang, and the time for all the tests is short.
             return backend.start(60.0 if kind != "given" else 15.0)

@@ -399,6 +399,21 @@ def test_reset_device_while_rings_run(start, offered):
     session.echo()
 
 
+@pytest.mark.row("N1")
+def test_announcement_of_the_guest_is_sent(start, offered):
+    if not offered[1] & bit(Protocol.RARP):
+        pytest.skip("the back-end does not offer RARP")
+    address = bytes.fromhex("021122334455")
+    session = start(protocol_features=~0)
+    pair = session.pairs[0]
+    pair.post()
+    session.connection.must(Request.SEND_RARP, u64(int.from_bytes(address, "little")))
+    (_, frame), = pair.receive(1)
+    assert frame[:14] == b"\xff" * 6 + address + b"\x80\x35"
+    assert frame[22:28] == frame[32:38] == address
+    session.echo()
+
+
 @pytest.mark.row("N1", "N15")
 def test_what_is_offered_is_served(negotiated, offered):
     connection = negotiated()

@@ -9,8 +9,8 @@ import pytest
 
 from frontend import messages, net
 from frontend.census import Census
-from frontend.checks import Descriptors, stays
-from frontend.messages import NOFD, Request, state, u64
+from frontend.checks import Descriptors, revive, stays
+from frontend.messages import Feature, NOFD, Request, bit, state, u64
 from frontend.ring import SplitRing, wait_until
 
 
@@ -268,6 +268,19 @@ def test_other_rings_go_on_while_one_pair_is_stopped(start):
             session.start_ring(ring, base)
         stopping.take([])
         stopping.transmit_ring.wait_used(100)
+
+
+@pytest.mark.row("R8")
+def test_driver_resets_the_rings_of_one_pair(start, offered, path):
+    """RING_RESET, as front-ends carry it out: one ring is stopped and begins anew."""
+    if not offered[0] & bit(Feature.RING_RESET):
+        pytest.skip("the back-end does not offer RING_RESET")
+    session = start(features=path | bit(Feature.RING_RESET), pairs=2)
+    reset, other = session.pairs
+    for number in range(5):
+        session.echo(first=100 * number)
+        revive(session, reset)
+        other.echo(first=100 * number + 50)
 
 
 @pytest.mark.row("R9")

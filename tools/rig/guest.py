@@ -157,6 +157,10 @@ class Guest:
         self.ready_from = len(self.process.lines)
         self.monitor("system_reset")
 
+    def devices(self):
+        """Names of the devices that have one."""
+        return [item["name"] for item in self.monitor("qom-list", path="/machine/peripheral")]
+
     def plug_memory(self, number, mib):
         """Hot-plug one DIMM."""
         self.monitor("object-add", **{

@@ -31,8 +31,10 @@ class BackendError(AssertionError):
 class Backend:
     """A back-end behind a listening socket. Started by us if there is a command."""
 
-    def __init__(self, socket_path, command=None, log_path=None):
+    def __init__(self, socket_path, command=None, log_path=None, others=()):
         self.socket_path = socket_path
+        #: Sockets of its other devices, which it makes later.
+        self.others = others
         self.command = command
         self.log_path = log_path
         self.process = None
@@ -68,6 +70,8 @@ class Backend:
                 if time.monotonic() > deadline:
                     raise BackendError(f"nobody listens on {self.socket_path} "
                                        f"after {timeout} s:\n{self.log()}") from None
+        while not all(map(os.path.exists, self.others)) and time.monotonic() < deadline:
+            time.sleep(0.005)
         # The listener's own number, also where the command is a wrapper or somebody else's.
         credentials = connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         self.pid = struct.unpack("=iII", credentials)[0]
