@@ -16,6 +16,9 @@
 	VHU_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VHU_BIT(VIRTIO_RING_F_EVENT_IDX) | \
 	VHU_BIT(VIRTIO_F_VERSION_1))
 
+/* The device type's own bits, 0 to 23 and 50 to 63: no ring depends on them. */
+#define FEATURES_OF_TYPE (~UINT64_C(0) << 50 | (VHU_BIT(24) - 1))
+
 void
 vu_panic(VuDev *dev, const char *format, ...)
 {
@@ -121,6 +124,7 @@ make_parts(VuDev *dev)
 		.executor = &own->executor,
 		.domain = &own->domain,
 		.keeps_elements = true,
+		.unasked_features = FEATURES_OF_TYPE,
 		.loop = own->loop,
 		.host_notifiers = true,
 		.shmem_sizes = own->shmem_sizes,

@@ -68,6 +68,18 @@ tell_started(struct vu_queue *queue, bool started)
 }
 
 static void
+tell_enabled(struct vu_queue *queue, bool enabled)
+{
+	VuVirtq *vq = vu_public(queue);
+
+	/* Partner: vu_queue_enabled() in any thread. */
+	__atomic_store_n(&vq->enable, enabled, __ATOMIC_RELAXED);
+	/* Whoever was kicked while it was disabled could pop nothing and has read the kick. */
+	if (enabled && vq->started)
+		vu_kick_ourselves(vq);
+}
+
+static void
 on_event(void *owner, enum vhu_event_type type, uint16_t ring, uint64_t value)
 {
 	struct vu_device *own = owner;
@@ -83,8 +95,7 @@ on_event(void *owner, enum vhu_event_type type, uint16_t ring, uint64_t value)
 		break;
 	case VHU_EVENT_RING_ENABLED:
 	case VHU_EVENT_RING_DISABLED:
-		__atomic_store_n(&vu_public(queue)->enable, type == VHU_EVENT_RING_ENABLED,
-			__ATOMIC_RELAXED);
+		tell_enabled(queue, type == VHU_EVENT_RING_ENABLED);
 		break;
 	case VHU_EVENT_RING_BROKEN:
 		vu_queue_panic(queue, (enum vhu_broken)value);

@@ -180,6 +180,11 @@ struct vhu_device_config {
 	 * that they can be given back, and is closed to taking (vhu_ring.closed) instead.
 	 */
 	bool keeps_elements;
+	/**
+	 * Features of the device type that are accepted although they were not offered: QEMU's
+	 * device for vhost-user-scsi acknowledges some that it never asked the back-end for.
+	 */
+	uint64_t unasked_features;
 	bool legacy;                 /**< serve drivers without VERSION_1, of our byte order */
 };
 

@@ -20,9 +20,11 @@ vhu_on_get_features(struct vhu_device *device, struct vhu_message *m, struct vhu
 static struct vhu_verdict
 check_features(const struct vhu_device *device, uint64_t features)
 {
-	if (features & ~device->offered)
+	uint64_t unknown = features & ~(device->offered | device->config.unasked_features);
+
+	if (unknown != 0)
 		return vhu_refuse(VHU_REFUSE, "features 0x%" PRIx64 " were not offered, only 0x%"
-			PRIx64 " were", features & ~device->offered, device->offered);
+			PRIx64 " were", unknown, device->offered);
 	if (!device->config.legacy && !(features & VHU_BIT(VIRTIO_F_VERSION_1)))
 		return vhu_refuse(VHU_REFUSE, "features 0x%" PRIx64
 			" lack VERSION_1: legacy guests are not served", features);

@@ -46,8 +46,21 @@ features_that_were_not_offered_are_refused(void **state)
 {
 	(void)state;
 	get(VHOST_USER_GET_FEATURES);
-	assert_int_equal(rig_u64(VHOST_USER_SET_FEATURES, BIT(32) | BIT(5), -1), 1);
+	assert_int_equal(rig_u64(VHOST_USER_SET_FEATURES, BIT(32) | BIT(35), -1), 1);
+	assert_int_equal(rig_u64(VHOST_USER_SET_FEATURES, BIT(32) | BIT(49), -1), 1);
 	assert_int_equal(rig.dev.features, 0);
+}
+
+static void
+features_of_the_device_type_need_not_be_offered(void **state)
+{
+	const uint64_t acked = BIT(32) | BIT(28) | BIT(2) | BIT(23) | BIT(50);
+
+	(void)state;
+	/* QEMU's vhost-user-scsi does that with bit 2, hot-plug, and would go on without the rest. */
+	get(VHOST_USER_GET_FEATURES);
+	assert_int_equal(rig_u64(VHOST_USER_SET_FEATURES, acked, -1), 0);
+	assert_int_equal(rig.dev.features, acked);
 }
 
 static void
@@ -201,6 +214,7 @@ main(void)
 		RIG_TEST(init_and_deinit_call_nothing),
 		RIG_TEST(features_of_the_library_come_with_those_of_the_device),
 		RIG_TEST(features_that_were_not_offered_are_refused),
+		RIG_TEST(features_of_the_device_type_need_not_be_offered),
 		RIG_TEST(inflight_is_offered_only_if_the_device_asks_for_it),
 		RIG_TEST(unknown_request_is_refused_and_panics_and_the_stream_goes_on),
 		RIG_TEST(oversized_payload_panics_and_ends_the_connection),
