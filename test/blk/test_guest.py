@@ -114,12 +114,14 @@ def test_guest_sees_a_disk_with_large_blocks_grow(folder):
         guest.boot()
         blocks = "cat /sys/block/vda/queue/logical_block_size"
         assert guest.must(blocks).split()[-1] == "4096"
-        guest.must("dd if=/dev/vda of=/dev/null bs=4096 count=1 iflag=direct")
+        assert [guest.run(f"/tmp/writer /dev/vda {size}")[0] for size in (4096, 512)] == [0, 1]
         os.truncate(folder / "disk", 32 * MIB)
         back.child.send_signal(signal.SIGHUP)
         guest.must("n=0; until [ $(cat /sys/block/vda/size) = 65536 ] || [ $n -gt 200 ]; do "
                    "usleep 100000; n=$((n + 1)); done; [ $(cat /sys/block/vda/size) = 65536 ]")
         guest.must("/tmp/writer /dev/vda 32 4 1", 300)
+        # And it writes to what was added.
+        assert (folder / "disk").stat().st_blocks >= 32 * 2048
         guest.close()
         assert back.stop() == 0
 

@@ -144,24 +144,6 @@ request_waiting_while_kick_descriptor_is_replaced_is_not_lost(void **state)
 }
 
 static void
-request_kicked_while_the_queue_was_disabled_is_not_lost(void **state)
-{
-	(void)state;
-	count_watches();
-	rig_start();
-	assert_int_equal(rig_state(VHOST_USER_SET_VRING_ENABLE, 0, 0), 0);
-	rig_offer(0, request, 2);
-	assert_int_equal(eventfd_write(rig.kick, 1), 0);
-	rig.log[0] = 0;
-	rig.watch_callback(&rig.dev, VU_WATCH_IN, rig.watch_data);
-	assert_string_equal(rig.log, "look 0; ");
-	/* Nobody kicks again: the driver waits for its answer. */
-	assert_int_equal(rig_state(VHOST_USER_SET_VRING_ENABLE, 0, 1), 0);
-	rig.watch_callback(&rig.dev, VU_WATCH_IN, rig.watch_data);
-	assert_string_equal(rig.log, "look 0; handle 0; ");
-}
-
-static void
 handler_set_before_and_after_the_start_works(void **state)
 {
 	(void)state;
@@ -785,7 +767,6 @@ main(void)
 		RIG_TEST(every_watch_is_removed_before_its_descriptor_is_closed),
 		RIG_TEST(stopped_queue_is_not_watched),
 		RIG_TEST(request_waiting_while_kick_descriptor_is_replaced_is_not_lost),
-		RIG_TEST(request_kicked_while_the_queue_was_disabled_is_not_lost),
 		RIG_TEST(handler_set_before_and_after_the_start_works),
 		RIG_TEST(pipe_may_stand_in_for_a_kick_descriptor_and_its_end_panics_once),
 		RIG_TEST(callbacks_run_while_the_reader_waits),

@@ -57,7 +57,7 @@ features_of_the_device_type_need_not_be_offered(void **state)
 	const uint64_t acked = BIT(32) | BIT(28) | BIT(2) | BIT(23) | BIT(50);
 
 	(void)state;
-	/* QEMU's vhost-user-scsi does that with bit 2, hot-plug, and would go on without the rest. */
+	/* QEMU's vhost-user-scsi does that with bit 2, hot-plug. */
 	get(VHOST_USER_GET_FEATURES);
 	assert_int_equal(rig_u64(VHOST_USER_SET_FEATURES, acked, -1), 0);
 	assert_int_equal(rig.dev.features, acked);

@@ -334,6 +334,24 @@ handler_runs_at_a_kick_and_once_after_the_start(void **state)
 }
 
 static void
+handler_runs_again_for_what_was_kicked_while_the_queue_was_disabled(void **state)
+{
+	(void)state;
+	rig.iface.queue_set_started = arm;
+	rig_start();
+	assert_int_equal(rig_state(VHOST_USER_SET_VRING_ENABLE, 0, 0), 0);
+	rig_offer(0, request, 3);
+	assert_int_equal(eventfd_write(rig.kick, 1), 0);
+	rig.watch_callback(&rig.dev, VU_WATCH_IN, rig.watch_data);
+	assert_string_equal(rig.log, "handle 0; ");
+	assert_null(pop());
+	/* Nobody kicks again: the driver waits for its answer. */
+	assert_int_equal(rig_state(VHOST_USER_SET_VRING_ENABLE, 0, 1), 0);
+	rig.watch_callback(&rig.dev, VU_WATCH_IN, rig.watch_data);
+	assert_string_equal(rig.log, "handle 0; handle 0; ");
+}
+
+static void
 new_kick_descriptor_stops_and_starts_the_queue_for_the_program(void **state)
 {
 	(void)state;
@@ -598,6 +616,7 @@ main(void)
 		RIG_TEST(stopped_queue_takes_nothing_back),
 		RIG_TEST(lying_ring_panics_once_and_gives_nothing),
 		RIG_TEST(handler_runs_at_a_kick_and_once_after_the_start),
+		RIG_TEST(handler_runs_again_for_what_was_kicked_while_the_queue_was_disabled),
 		RIG_TEST(new_kick_descriptor_stops_and_starts_the_queue_for_the_program),
 		RIG_TEST(pages_of_an_element_that_was_out_when_the_log_came_are_marked),
 		RIG_TEST(burst_moves_many_and_returns_their_blocks),
