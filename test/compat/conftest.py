@@ -39,3 +39,11 @@ def folder():
     name = Path(tempfile.mkdtemp(prefix="vhu-compat-"))
     yield name
     shutil.rmtree(name, ignore_errors=True)
+
+
+@pytest.fixture
+def bootable():
+    """Skips where no guest can be booted."""
+    reason = place.guest_missing()
+    if reason:
+        pytest.skip(reason)

@@ -2,7 +2,8 @@
 # Copyright (c) 2026 The vhu founders
 """Programs that were written for libvhost-user, unmodified, on ours.
 
-A Linux guest uses the block device and the network bridge. What is not run, and why:
+A Linux guest uses the block device and the network bridge; test_iscsi.py has the SCSI device.
+What is not run, and why:
 qemu-storage-daemon and virtiofsd are parts of QEMU's own build, which is not done here. The input
 device reads a stand-in for an event device (evdev.c), because kernels may lack uinput.
 """
@@ -26,14 +27,6 @@ from rig.guest import Guest, ping_statistics
 from rig.process import Process, wait_until
 
 DISK_MIB = 64
-
-
-@pytest.fixture
-def bootable():
-    """Skips where no guest can be booted."""
-    reason = place.guest_missing()
-    if reason:
-        pytest.skip(reason)
 
 
 def serve(programs, name, path, *words, environment=None):
