@@ -696,16 +696,18 @@ static atomic_bool quit;
 static void *
 rewrite(void *unused)
 {
-	volatile struct vring_desc *desc = (volatile struct vring_desc *)rig.guest;
+	struct vring_desc *desc = (struct vring_desc *)rig.guest;
 	unsigned int i;
 
 	(void)unused;
 	for (i = 0; !atomic_load_explicit(&quit, memory_order_relaxed); i++) {
 		/* Each pair of these lies in memory, however they meet. */
-		desc[0].addr = i & 1 ? RIG_GUEST + RIG_DATA : RIG_GUEST + RIG_MEMORY - 0x1000;
-		desc[0].len = i & 2 ? 0x1000 : 1;
-		desc[0].flags = i & 4 ? VRING_DESC_F_WRITE : 0;
-		avail()->flags = (uint16_t)(i & 1);
+		__atomic_store_n(&desc[0].addr, i & 1 ? RIG_GUEST + RIG_DATA :
+			RIG_GUEST + RIG_MEMORY - 0x1000, __ATOMIC_RELAXED);
+		__atomic_store_n(&desc[0].len, i & 2 ? 0x1000 : 1, __ATOMIC_RELAXED);
+		__atomic_store_n(&desc[0].flags, i & 4 ? VRING_DESC_F_WRITE : 0,
+			__ATOMIC_RELAXED);
+		__atomic_store_n(&avail()->flags, (uint16_t)(i & 1), __ATOMIC_RELAXED);
 	}
 	return NULL;
 }

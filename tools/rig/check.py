@@ -95,7 +95,8 @@ def sanitized(log):
 
 # Programs whose threads meet in data of ours.
 THREADED = ["test_compat_threads", "test_compat_contract", "test_compat_memory",
-            "test_compat_queue", "test_compat_device", "test_mem_dirty"]
+            "test_compat_queue", "test_compat_device", "test_compat_framing",
+            "test_compat_hostile", "test_compat_glib", "test_mem_dirty"]
 
 
 def threads_sanitized(log):
