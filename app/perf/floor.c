@@ -4,8 +4,9 @@
 
 /*
  * The floor: what it costs two cores of this machine to hand the same bytes to one another with
- * nothing around them. A single-producer, single-consumer ring of slots; a slot is a header of 12
- * bytes and the frame; an index tells how far the producer is, another how far the consumer. The
+ * nothing around them. A single-producer, single-consumer ring of slots; a slot is a frame, whose
+ * length is in an array beside it; an index tells how far the producer is, another how far the
+ * consumer. There is no header, since one that never changes does not have to move. The
  * back-end's side prefetches a burst and copies it to (or from) private buffers that stay in its
  * cache, as mbufs of a busy pool do. No descriptors, no mbufs, no addresses to translate.
  */
@@ -20,7 +21,6 @@
 
 #include "perf.h"
 
-#define SLOT_HEADER 12
 #define MASK (PERF_RING - 1)
 #define LINE 64u
 /* An odd number of lines, as mbufs have. */
@@ -34,6 +34,7 @@
 
 struct direction {
 	uint8_t *slots;
+	uint32_t *lengths;      /* of the frames in the slots */
 	uint64_t stride;
 	uint32_t lines;         /* that a slot uses */
 	/* Each index in a line of its own: written by one side, read by the other. */
@@ -48,6 +49,7 @@ struct direction {
 struct floor {
 	struct direction to_back, to_guest;
 	uint8_t *private;
+	uint32_t length[PERF_MAX_BURST]; /* of the frames in the private buffers */
 	const struct perf_row *row;
 	uint64_t sent;          /* guest's side */
 };
@@ -62,14 +64,15 @@ static int
 create_direction(struct direction *direction, struct front_memory *memory,
 	const struct perf_row *row)
 {
-	uint64_t lines = (SLOT_HEADER + perf_longest(row) + LINE - 1) / LINE;
+	uint64_t lines = (perf_longest(row) + LINE - 1) / LINE;
 	uint8_t *indices = front_memory_take(memory, 0, 256, 128);
 
 	memset(direction, 0, sizeof(*direction));
 	direction->lines = (uint32_t)lines;
 	direction->stride = (lines | 1) * LINE;
 	direction->slots = front_memory_take(memory, 0, PERF_RING * direction->stride, 64);
-	if (indices == NULL || direction->slots == NULL)
+	direction->lengths = front_memory_take(memory, 0, PERF_RING * sizeof(uint32_t), 64);
+	if (indices == NULL || direction->slots == NULL || direction->lengths == NULL)
 		return -1;
 	direction->produced = (uint32_t *)indices;
 	direction->consumed = (uint32_t *)(indices + 128);
@@ -145,13 +148,10 @@ release(struct direction *direction, uint32_t count)
 	__atomic_store_n(direction->consumed, direction->consumer.at, __ATOMIC_RELEASE);
 }
 
-static inline uint32_t
-length_in(const uint8_t *slot)
+static inline uint32_t *
+length_of(const struct direction *direction, uint32_t at)
 {
-	uint32_t length;
-
-	memcpy(&length, slot, sizeof(length));
-	return length;
+	return &direction->lengths[at & MASK];
 }
 
 /*
@@ -189,9 +189,9 @@ receive(struct perf_port *port, struct rte_mbuf **packets, uint16_t count)
 		for (line = 0; line < ahead; line++)
 			rte_prefetch0(slot_of(from, from->consumer.at + i) + line * LINE);
 	for (i = 0; i < there; i++) {
-		const uint8_t *slot = slot_of(from, from->consumer.at + i);
-
-		copy(floor->private + i * PRIVATE_STRIDE, slot, SLOT_HEADER + length_in(slot));
+		floor->length[i] = *length_of(from, from->consumer.at + i);
+		copy(floor->private + i * PRIVATE_STRIDE, slot_of(from, from->consumer.at + i),
+			floor->length[i]);
 	}
 	release(from, there);
 	return (uint16_t)there;
@@ -210,33 +210,34 @@ transmit(struct perf_port *port, struct rte_mbuf **packets, uint16_t count)
 		for (line = 0; line < ahead; line++)
 			front_prefetch_write(slot_of(to, to->producer.at + i) + line * LINE);
 	for (i = 0; i < there; i++) {
-		uint8_t *private = floor->private + i * PRIVATE_STRIDE;
-		uint32_t length = generate ? perf_length(floor->row, i) : length_in(private);
+		uint32_t length = generate ? perf_length(floor->row, i) : floor->length[i];
 
-		memcpy(private, &length, sizeof(length));
-		copy(slot_of(to, to->producer.at + i), private, SLOT_HEADER + length);
+		*length_of(to, to->producer.at + i) = length;
+		copy(slot_of(to, to->producer.at + i), floor->private + i * PRIVATE_STRIDE,
+			length);
 	}
 	if (there > 0)
 		publish(to, there);
 	return (uint16_t)there;
 }
 
-/* The guest's side, as long as the slice lasts. */
+/* The guest's side, as long as the slice lasts: it touches frames only if it is to. */
 static uint32_t
 guest_receives(struct floor *floor, struct perf_slice *slice)
 {
 	struct direction *from = &floor->to_guest;
+	bool touch = slice->row->touch || slice->check;
 	uint32_t there = filled(from, 64), i;
 
-	for (i = 0; i < there; i++)
+	for (i = 0; i < there && touch; i++)
 		rte_prefetch0(slot_of(from, from->consumer.at + i));
 	for (i = 0; i < there; i++) {
-		uint8_t *slot = slot_of(from, from->consumer.at + i);
-		struct front_frame frame = { .data = slot + SLOT_HEADER,
-			.length = length_in(slot) };
+		uint32_t at = from->consumer.at + i;
+		struct front_frame frame = { .data = slot_of(from, at),
+			.length = *length_of(from, at) };
 
 		slice->front.bytes += frame.length;
-		if (slice->row->touch || slice->check)
+		if (touch)
 			slice->front.sum += front_touch_read(&frame, 1);
 	}
 	if (there > 0)
@@ -249,18 +250,18 @@ static void
 guest_sends(struct floor *floor, struct perf_slice *slice, uint64_t most)
 {
 	struct direction *to = &floor->to_back;
+	bool touch = slice->row->touch || slice->check;
 	uint32_t there = empty(to, (uint32_t)RTE_MIN(most, 64u)), i;
 
-	for (i = 0; i < there; i++)
+	for (i = 0; i < there && touch; i++)
 		front_prefetch_write(slot_of(to, to->producer.at + i));
 	for (i = 0; i < there; i++) {
-		uint8_t *slot = slot_of(to, to->producer.at + i);
-		struct front_frame frame = { .data = slot + SLOT_HEADER,
+		uint32_t at = to->producer.at + i;
+		struct front_frame frame = { .data = slot_of(to, at),
 			.length = perf_length(slice->row, floor->sent) };
 
-		memset(slot + 4, 0, SLOT_HEADER - 4);
-		memcpy(slot, &frame.length, sizeof(frame.length));
-		if (slice->row->touch || slice->check)
+		*length_of(to, at) = frame.length;
+		if (touch)
 			front_touch_write(&frame, 1, floor->sent);
 		floor->sent++;
 	}
