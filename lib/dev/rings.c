@@ -46,8 +46,9 @@ resolve_area(const struct vhu_device *device, const struct vhu_device_ring *ring
 		vhu_map_user(map, area->address, area->size);
 	if (*host == NULL)
 		return vhu_refuse(VHU_REFUSE_FAULT, "%s of ring %u at %s address 0x%" PRIx64
-			", %" PRIu64 " bytes, is not in guest memory", area->what, ring->index,
-			iotlb != NULL ? "I/O" : "user", area->address, area->size);
+			", %" PRIu64 " bytes, is not %s guest memory", area->what, ring->index,
+			iotlb != NULL ? "I/O" : "user", area->address, area->size,
+			iotlb != NULL ? "one piece of" : "in");
 	if ((uintptr_t)*host % area->alignment != 0)
 		return vhu_refuse(VHU_REFUSE_FAULT, "%s of ring %u at user address 0x%" PRIx64
 			" lies in a region that is not aligned to %u bytes", area->what,

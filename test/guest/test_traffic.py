@@ -133,11 +133,11 @@ LAZY = pytest.param("0", id="lazy")
 
 
 @pytest.mark.parametrize("device", ["", ",packed=on"], ids=["split", "packed"])
-def test_guest_pings_behind_an_iommu(folder, back_end, any_qemu, device):
+def test_guest_pings_behind_an_iommu(folder, back_end, iommu_qemu, device):
     """Each buffer has a translation in time, though each is unmapped as soon as it was used."""
     path = folder / "0.sock"
     with back_end([path], fwd="icmpecho", offers=["iommu"]) as back:
-        with Guest(folder, [path], device_options=device, qemu=any_qemu, iommu=True,
+        with Guest(folder, [path], device_options=device, qemu=iommu_qemu, iommu=True,
                    kernel_words="iommu.strict=1") as guest:
             guest.boot()
             guest.address("eth0", "10.0.0.1/24")
@@ -150,13 +150,13 @@ def test_guest_pings_behind_an_iommu(folder, back_end, any_qemu, device):
 
 @pytest.mark.parametrize("strict", [LAZY, pytest.param("1", id="strict")])
 @pytest.mark.parametrize("device", ["", ",packed=on"], ids=["split", "packed"])
-def test_file_over_tcp_is_intact_behind_an_iommu(folder, back_end, any_qemu, device, strict):
+def test_file_over_tcp_is_intact_behind_an_iommu(folder, back_end, iommu_qemu, device, strict):
     """Every address is one of the IOMMU's; with strict each is invalid as soon as it was used."""
     paths = [folder / "0.sock", folder / "1.sock"]
     with back_end(paths, offers=["iommu"]) as back:
         needs.virtio_features(paths[0], VIRTIO_F_ACCESS_PLATFORM,
                               *([VIRTIO_F_RING_PACKED] if device else []))
-        with Guest(folder, paths, device_options=device, qemu=any_qemu, iommu=True,
+        with Guest(folder, paths, device_options=device, qemu=iommu_qemu, iommu=True,
                    kernel_words=f"iommu.strict={strict}") as guest:
             exchange_file(guest)
             assert_negotiated(guest, VIRTIO_F_ACCESS_PLATFORM)
