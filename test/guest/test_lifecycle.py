@@ -70,7 +70,7 @@ def traffic_goes_on(guest):
 
 @pytest.mark.parametrize("device", ["", ",packed=on"], ids=["split", "packed"])
 def test_guest_is_stopped_and_continued_under_traffic(folder, often, device):
-    """Its rings stop and begin where they were; a driver that got a wrong buffer would complain."""
+    """Its rings stop and begin again; where exactly is for test/conformance to say (R7, R8)."""
     path = folder / "0.sock"
     with VhuTestpmd([path], fwd="icmpecho") as back:
         if device:
