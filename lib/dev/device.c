@@ -276,6 +276,15 @@ vhu_device_check_broken(struct vhu_device *device)
 static bool
 shares_lost(const struct vhu_device *device)
 {
+	unsigned int i;
+
+	for (i = 0; i < device->config.ring_count; i++) {
+		const struct vhu_published *seen = device->rings[i].published;
+
+		if (seen != NULL && seen->snapshot.alias != NULL &&
+		    vhu_guard_lost(seen->snapshot.alias->host))
+			return true;
+	}
 	return vhu_map_lost(device->map) ||
 		(device->coming != NULL && vhu_map_lost(device->coming)) ||
 		(device->log != NULL && vhu_guard_lost(device->log->mapping)) ||

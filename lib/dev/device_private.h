@@ -22,6 +22,7 @@
 
 #include "dev/channel.h"
 #include "dev/device.h"
+#include "mem/alias.h"
 #include "mem/dirty.h"
 #include "mem/guard.h"
 #include "mem/inflight.h"
@@ -228,7 +229,7 @@ void vhu_device_drop_regions(struct vhu_device *device, struct vhu_region *const
 void vhu_device_pending_up(struct vhu_device *device);
 void vhu_device_pending_down(struct vhu_device *device);
 
-/* rings.c */
+/* resolve.c */
 
 /** One of the three areas of a ring. */
 struct vhu_ring_area {
@@ -241,10 +242,19 @@ struct vhu_ring_area {
 
 /** The areas of a ring in the format that it was started in: descriptors, avail, used. */
 void vhu_ring_areas(const struct vhu_device_ring *ring, struct vhu_ring_area areas[3]);
-/** Do the ring's three areas lie in the map? @p snapshot receives the pointers. */
+/** Do the ring's three areas lie in the map? */
+bool vhu_ring_in_memory(const struct vhu_device *device, const struct vhu_device_ring *ring,
+	const struct vhu_map *map);
+/**
+ * Find the ring's three areas. @p snapshot receives the pointers and the alias that they are in, if
+ * any: the caller's, also of a snapshot that is never published.
+ */
 struct vhu_verdict vhu_ring_resolve(const struct vhu_device *device,
 	const struct vhu_device_ring *ring, const struct vhu_map *map,
 	struct vhu_snapshot *snapshot);
+
+/* rings.c */
+
 /** Make a snapshot of the ring as it is, with this map. @return NULL when refused. */
 struct vhu_published *vhu_ring_build(struct vhu_device *device,
 	const struct vhu_device_ring *ring, struct vhu_map *map, struct vhu_verdict *verdict);
@@ -385,9 +395,6 @@ struct vhu_iotlb *vhu_device_iotlb(const struct vhu_device *device);
 bool vhu_iotlb_prepare(struct vhu_device *device, uint64_t features);
 /** No lcore translates: forget all translations and questions. */
 void vhu_iotlb_forget(struct vhu_device *device);
-/** Where an area is in this process. @return NULL if it is not in one piece, or not known. */
-void *vhu_iotlb_area(const struct vhu_iotlb *iotlb, const struct vhu_map *map,
-	const struct vhu_ring_area *area);
 /** Is a translation missing of what the ring needs? */
 bool vhu_ring_is_unmapped(const struct vhu_device *device, const struct vhu_device_ring *ring);
 /**

@@ -51,30 +51,6 @@ vhu_iotlb_forget(struct vhu_device *device)
 	memset(device->asks, 0, sizeof(device->asks));
 }
 
-void *
-vhu_iotlb_area(const struct vhu_iotlb *iotlb, const struct vhu_map *map,
-	const struct vhu_ring_area *area)
-{
-	uint64_t done = 0;
-	uint8_t *host = NULL;
-
-	/* The user addresses are looked up in this map: it may be a new one. */
-	while (done < area->size) {
-		uint64_t size = area->size - done, user;
-		uint8_t *piece;
-
-		if (!vhu_iotlb_user(iotlb, area->address + done, &size, area->access, &user))
-			return NULL;
-		piece = vhu_map_user(map, user, size);
-		if (piece == NULL || (done != 0 && piece != host + done))
-			return NULL;
-		if (done == 0)
-			host = piece;
-		done += size;
-	}
-	return host;
-}
-
 static struct vhu_ask *
 ask_of(struct vhu_device *device, uint64_t iova)
 {
@@ -210,6 +186,7 @@ remap_ring(struct vhu_device *device, struct vhu_device_ring *ring)
 
 	if (verdict.severity == VHU_ACCEPT && !ring->placed)
 		vhu_ring_place(device, ring, &resolved);
+	vhu_alias_free(resolved.alias);
 	ring->unmapped = false;
 	if (verdict.severity == VHU_ACCEPT && vhu_ring_visible(device, ring))
 		next = vhu_ring_build(device, ring, device->map, &verdict);

@@ -342,10 +342,8 @@ check_rings_stay(const struct vhu_device *device, const struct vhu_map *map)
 
 	for (i = 0; i < device->config.ring_count; i++) {
 		const struct vhu_device_ring *ring = &device->rings[i];
-		struct vhu_snapshot probe;
 
-		if (vhu_ring_alive(ring) &&
-		    vhu_ring_resolve(device, ring, map, &probe).severity != VHU_ACCEPT)
+		if (vhu_ring_alive(ring) && !vhu_ring_in_memory(device, ring, map))
 			return vhu_refuse(VHU_REFUSE, "ring %u is started and lies in the region, "
 				"stop it first", ring->index);
 	}

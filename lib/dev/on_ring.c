@@ -207,6 +207,8 @@ prepare_start(struct vhu_device *device, struct vhu_device_ring *ring,
 	verdict = vhu_ring_resolve(device, ring, device->map, resolved);
 	if (verdict.severity == VHU_ACCEPT && vhu_ring_visible(device, ring))
 		*next = vhu_ring_build(device, ring, device->map, &verdict);
+	if (verdict.severity != VHU_ACCEPT)
+		vhu_alias_free(resolved->alias);
 	return verdict;
 }
 
@@ -214,7 +216,7 @@ prepare_start(struct vhu_device *device, struct vhu_device_ring *ring,
 static struct vhu_verdict
 start(struct vhu_device *device, struct vhu_device_ring *ring, int kick_fd, bool kick_own)
 {
-	struct vhu_snapshot resolved;
+	struct vhu_snapshot resolved = { .alias = NULL };
 	struct vhu_published *next;
 	struct vhu_verdict verdict;
 
@@ -229,6 +231,7 @@ start(struct vhu_device *device, struct vhu_device_ring *ring, int kick_fd, bool
 		vhu_ring_reset(ring->lcore, ring->base, 0);
 	else
 		vhu_ring_place(device, ring, &resolved);
+	vhu_alias_free(resolved.alias);
 	ring->started = true;
 	ring->broken_told = false;
 	replace_kick(device, ring, kick_fd, kick_own);

@@ -11,72 +11,10 @@
 #include "dev/device_private.h"
 #include "obs/log.h"
 
-void
-vhu_ring_areas(const struct vhu_device_ring *ring, struct vhu_ring_area areas[3])
-{
-	const struct vhu_wire_vring_addr *address = &ring->address;
-	const uint64_t size = ring->size;
-
-	if (ring->packed) {
-		areas[0] = (struct vhu_ring_area){ "descriptor ring", address->descriptor,
-			16 * size, 16, VHU_READ | VHU_WRITE };
-		areas[1] = (struct vhu_ring_area){ "driver event area", address->avail, 4, 4,
-			VHU_READ };
-		areas[2] = (struct vhu_ring_area){ "device event area", address->used, 4, 4,
-			VHU_READ | VHU_WRITE };
-		return;
-	}
-	/* Sizes include the event index words at the ends: used or not, they belong to the ring. */
-	areas[0] = (struct vhu_ring_area){ "descriptor table", address->descriptor, 16 * size, 16,
-		VHU_READ };
-	areas[1] = (struct vhu_ring_area){ "available ring", address->avail, 6 + 2 * size, 2,
-		VHU_READ };
-	areas[2] = (struct vhu_ring_area){ "used ring", address->used, 6 + 8 * size, 4,
-		VHU_READ | VHU_WRITE };
-}
-
-/* One area of a ring: inside guest memory, and aligned in this process as well. */
-static struct vhu_verdict
-resolve_area(const struct vhu_device *device, const struct vhu_device_ring *ring,
-	const struct vhu_map *map, const struct vhu_ring_area *area, void **host)
-{
-	const struct vhu_iotlb *iotlb = vhu_device_iotlb(device);
-
-	*host = iotlb != NULL ? vhu_iotlb_area(iotlb, map, area) :
-		vhu_map_user(map, area->address, area->size);
-	if (*host == NULL)
-		return vhu_refuse(VHU_REFUSE_FAULT, "%s of ring %u at %s address 0x%" PRIx64
-			", %" PRIu64 " bytes, is not %s guest memory", area->what, ring->index,
-			iotlb != NULL ? "I/O" : "user", area->address, area->size,
-			iotlb != NULL ? "one piece of" : "in");
-	if ((uintptr_t)*host % area->alignment != 0)
-		return vhu_refuse(VHU_REFUSE_FAULT, "%s of ring %u at user address 0x%" PRIx64
-			" lies in a region that is not aligned to %u bytes", area->what,
-			ring->index, area->address, area->alignment);
-	return vhu_accept();
-}
-
-struct vhu_verdict
-vhu_ring_resolve(const struct vhu_device *device, const struct vhu_device_ring *ring,
-	const struct vhu_map *map, struct vhu_snapshot *snapshot)
-{
-	struct vhu_verdict verdict = vhu_accept();
-	struct vhu_ring_area areas[3];
-	void *hosts[3];
-	unsigned int i;
-
-	vhu_ring_areas(ring, areas);
-	for (i = 0; i < 3 && verdict.severity == VHU_ACCEPT; i++)
-		verdict = resolve_area(device, ring, map, &areas[i], &hosts[i]);
-	if (verdict.severity != VHU_ACCEPT)
-		return verdict;
-	snapshot->descriptors = hosts[0];
-	snapshot->avail = hosts[1];
-	snapshot->used = hosts[2];
-	return verdict;
-}
-
-/* Where the used ring is for the dirty log; under an IOMMU the front-end says its I/O address. */
+/*
+ * Where the used ring is for the dirty log, unless it is in an alias; under an IOMMU the front-end
+ * says its I/O address.
+ */
 static uint64_t
 used_guest_address(const struct vhu_device_ring *ring, const struct vhu_snapshot *snapshot)
 {
@@ -141,6 +79,7 @@ vhu_ring_build(struct vhu_device *device, const struct vhu_device_ring *ring, st
 				strerror(-rc));
 	}
 	if (verdict->severity != VHU_ACCEPT) {
+		vhu_alias_free(published->snapshot.alias);
 		free(published);
 		return NULL;
 	}
@@ -159,6 +98,8 @@ vhu_published_free(struct vhu_device *device, struct vhu_published *published)
 {
 	struct vhu_map *map = published->snapshot.held_map;
 
+	/* Before the map: the removal of memory is answered when it is nowhere mapped. */
+	vhu_alias_free(published->snapshot.alias);
 	vhu_dirty_drop(published->log);
 	vhu_inflight_drop(published->inflight);
 	free(published);
@@ -247,11 +188,10 @@ vhu_rings_build(struct vhu_device *device, struct vhu_map *map, bool enabling)
 
 	for (i = 0; i < device->config.ring_count; i++) {
 		struct vhu_device_ring *ring = &device->rings[i];
-		struct vhu_snapshot probe;
 
 		if (!vhu_ring_alive(ring) || vhu_ring_visible(device, ring) == enabling)
 			continue;
-		if (vhu_ring_resolve(device, ring, map, &probe).severity != VHU_ACCEPT)
+		if (!vhu_ring_in_memory(device, ring, map))
 			continue;
 		ring->next = vhu_ring_build(device, ring, map, &verdict);
 		if (ring->next == NULL) {
@@ -269,7 +209,6 @@ vhu_rings_commit(struct vhu_device *device, const struct vhu_map *map, struct vh
 
 	for (i = 0; i < device->config.ring_count; i++) {
 		struct vhu_device_ring *ring = &device->rings[i];
-		struct vhu_snapshot probe;
 
 		/*
 		 * Without a successor a ring is parked: its memory is gone or an lcore broke it.
@@ -277,7 +216,7 @@ vhu_rings_commit(struct vhu_device *device, const struct vhu_map *map, struct vh
 		 */
 		vhu_ring_swap(ring, ring->next, bin);
 		if (ring->next == NULL && ring->started && !ring->unmapped &&
-		    vhu_ring_resolve(device, ring, map, &probe).severity != VHU_ACCEPT) {
+		    !vhu_ring_in_memory(device, ring, map)) {
 			/* With an IOMMU other translations may follow. */
 			if (vhu_device_iotlb(device) != NULL)
 				ring->unmapped = true;

@@ -7,14 +7,17 @@
 
 /**
  * @file
- * What the walks of both ring formats share: collecting the segments of one chain.
+ * What the walks of both ring formats share: collecting the segments of one chain; and what those
+ * share who write to the ring itself.
  *
- * All functions return VHU_FOUND_CHAIN when the walk may go on; anything else ends it and is what
- * the caller of vhu_chain_look() gets.
+ * All functions of walks return VHU_FOUND_CHAIN when the walk may go on; anything else ends it and
+ * is what the caller of vhu_chain_look() gets.
  */
 
 #include "ring/chain.h"
 #include "ring/guest.h"
+
+struct vhu_dirty_cache;
 
 /** A chain in the making. */
 struct vhu_chain_build {
@@ -57,5 +60,12 @@ enum vhu_found vhu_packed_add(const struct vhu_chain_build *build, struct vhu_de
 /** vhu_chain_look() for each format; @p build->chain is all 0. */
 enum vhu_found vhu_split_look(const struct vhu_chain_build *build, struct vhu_walk *walk);
 enum vhu_found vhu_packed_look(const struct vhu_chain_build *build, struct vhu_walk *walk);
+
+/**
+ * Note that bytes of the ring itself were written: of the used ring or, packed, of the descriptor
+ * ring or our event area. The snapshot has a dirty log.
+ */
+void vhu_used_note(const struct vhu_snapshot *snapshot, struct vhu_dirty_cache *cache,
+	const void *host, uint64_t size);
 
 #endif /* VHU_RING_CHAIN_PRIVATE_H */

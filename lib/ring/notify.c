@@ -65,18 +65,16 @@ static void
 note_wish(const struct vhu_snapshot *snapshot)
 {
 	struct vhu_dirty_cache cache;
-	uint64_t offset = 0;
 
 	vhu_dirty_begin(&cache);
-	if (vhu_snapshot_has(snapshot, VIRTIO_RING_F_EVENT_IDX))
-		offset = offsetof(struct vring_used, ring) +
-			snapshot->size * sizeof(struct vring_used_elem);
 	if (snapshot->format == VHU_PACKED)
-		vhu_dirty_note_host(snapshot->dirty, &cache, snapshot->space.map,
-			snapshot->device_event, sizeof(*snapshot->device_event));
-	else
-		vhu_dirty_note(snapshot->dirty, &cache, snapshot->used_guest_address + offset,
+		vhu_used_note(snapshot, &cache, snapshot->device_event,
+			sizeof(*snapshot->device_event));
+	else if (vhu_snapshot_has(snapshot, VIRTIO_RING_F_EVENT_IDX))
+		vhu_used_note(snapshot, &cache, &snapshot->used->ring[snapshot->size],
 			sizeof(uint16_t));
+	else
+		vhu_used_note(snapshot, &cache, &snapshot->used->flags, sizeof(uint16_t));
 	vhu_dirty_flush(snapshot->dirty, &cache);
 }
 

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 
+#include "mem/alias.h"
 #include "mem/dirty.h"
 #include "mem/inflight.h"
 #include "ring/chain_private.h"
@@ -48,39 +49,40 @@ vhu_used_write(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	}
 }
 
-/* Note a range of a circular array of @p size elements, in at most two pieces. */
-static void
-note_packed(const struct vhu_snapshot *snapshot, struct vhu_dirty_cache *cache, uint16_t at,
-	uint32_t count)
+void
+vhu_used_note(const struct vhu_snapshot *snapshot, struct vhu_dirty_cache *cache, const void *host,
+	uint64_t size)
 {
-	uint32_t first = (uint32_t)snapshot->size - at;
+	const uint8_t *used = (const uint8_t *)snapshot->used;
 
-	if (first > count)
-		first = count;
+	if (snapshot->alias != NULL)
+		vhu_alias_note(snapshot->alias, snapshot->dirty, cache, host, size);
 	/* The descriptor ring lies elsewhere than the address that the front-end gives. */
-	vhu_dirty_note_host(snapshot->dirty, cache, snapshot->space.map, &snapshot->packed[at],
-		first * sizeof(snapshot->packed[0]));
-	if (first < count)
-		vhu_dirty_note_host(snapshot->dirty, cache, snapshot->space.map, snapshot->packed,
-			(count - first) * sizeof(snapshot->packed[0]));
+	else if (snapshot->format == VHU_PACKED)
+		vhu_dirty_note_host(snapshot->dirty, cache, snapshot->space.map, host, size);
+	else
+		vhu_dirty_note(snapshot->dirty, cache,
+			snapshot->used_guest_address + (uint64_t)((const uint8_t *)host - used),
+			size);
 }
 
+/* Note a range of the circular array of used elements or descriptors, in at most two pieces. */
 static void
-note_split(const struct vhu_snapshot *snapshot, struct vhu_dirty_cache *cache, uint32_t at,
+note_array(const struct vhu_snapshot *snapshot, struct vhu_dirty_cache *cache, uint32_t at,
 	uint32_t count)
 {
-	const uint64_t elements = snapshot->used_guest_address + offsetof(struct vring_used, ring);
+	const bool packed = snapshot->format == VHU_PACKED;
+	const uint8_t *array = packed ? (const uint8_t *)snapshot->packed :
+		(const uint8_t *)snapshot->used->ring;
+	const size_t element = packed ? sizeof(snapshot->packed[0]) :
+		sizeof(struct vring_used_elem);
 	uint32_t first = snapshot->size - at;
 
 	if (first > count)
 		first = count;
-	vhu_dirty_note(snapshot->dirty, cache, elements + at * sizeof(struct vring_used_elem),
-		first * sizeof(struct vring_used_elem));
+	vhu_used_note(snapshot, cache, array + at * element, first * element);
 	if (first < count)
-		vhu_dirty_note(snapshot->dirty, cache, elements,
-			(count - first) * sizeof(struct vring_used_elem));
-	vhu_dirty_note(snapshot->dirty, cache,
-		snapshot->used_guest_address + offsetof(struct vring_used, idx), sizeof(uint16_t));
+		vhu_used_note(snapshot, cache, array, (count - first) * element);
 }
 
 /* Note what was written to the ring since @p old. After it was: the index is among it. */
@@ -93,10 +95,12 @@ note_used(const struct vhu_ring *ring, const struct vhu_snapshot *snapshot, stru
 	vhu_dirty_begin(&cache);
 	if (snapshot->format == VHU_PACKED) {
 		count = vhu_packed_distance(old, vhu_used_position(ring), snapshot->size);
-		note_packed(snapshot, &cache, old.next, count);
+		note_array(snapshot, &cache, old.next, count);
 	} else {
 		count = (uint16_t)(ring->next_used - old.next);
-		note_split(snapshot, &cache, old.next & (snapshot->size - 1u), count);
+		note_array(snapshot, &cache, old.next & (snapshot->size - 1u), count);
+		vhu_used_note(snapshot, &cache, &snapshot->used->idx,
+			sizeof(snapshot->used->idx));
 	}
 	vhu_dirty_flush(snapshot->dirty, &cache);
 }

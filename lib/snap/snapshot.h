@@ -22,6 +22,7 @@
 #include "mem/translate.h"
 
 struct rte_mbuf;
+struct vhu_alias;
 struct vhu_dirty;
 struct vhu_ring;
 struct vhu_snapshot;
@@ -96,6 +97,8 @@ struct vhu_snapshot {
 	bool notes_place;
 	vhu_burst_fn inner;        /**< what a burst that does more than that calls, or NULL */
 	const char *body;          /**< name of the burst function, for people */
+	/** the second mapping that all three addresses are in, or NULL; the snapshot's own */
+	struct vhu_alias *alias;
 	struct vhu_map *held_map;  /**< the same map, for the control thread's reference count */
 } __attribute__((aligned(64)));
 

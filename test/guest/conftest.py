@@ -45,17 +45,6 @@ def any_qemu(request):
     return _newer()
 
 
-@pytest.fixture(params=[
-    "debian-qemu",
-    pytest.param("newer-qemu", marks=pytest.mark.xfail(
-        strict=False, reason="its rings have 1024 descriptors, on pages that lie anywhere"))])
-def iommu_qemu(request):
-    """The same behind an IOMMU, where a ring on several pages works only if they lie in order."""
-    if request.param == "debian-qemu":
-        return qemu.debian()
-    return _newer()
-
-
 @pytest.fixture
 def newer_qemu():
     """A QEMU of version 10 or later."""

@@ -6,63 +6,10 @@
 
 #include <poll.h>
 
-#include "channel_rig.h"
+#include "iotlb_rig.h"
 
 #include "mem/iotlb.h"
 #include "mem/translate.h"
-
-#define ACCESS VHU_BIT(VIRTIO_F_IOMMU_PLATFORM)
-#define IOVA UINT64_C(0x40000000)
-#define PAGE UINT64_C(4096)
-
-static int
-setup(void **state)
-{
-	rig_setup(state);
-	rig.features = RIG_OFFER | ACCESS;
-	rig_renew_device();
-	rig_send(VHU_GET_PROTOCOL_FEATURES, 0, NULL, 0, NULL, 0);
-	/* Calls in-band would come between the questions. */
-	assert_int_equal(rig_u64(VHU_SET_PROTOCOL_FEATURES, rig.reply.payload.u64 &
-		~VHU_BIT(VHU_PROTOCOL_INBAND_NOTIFICATIONS)), 0);
-	assert_int_equal(rig_u64(VHU_SET_FEATURES, RIG_FEATURES | RIG_PROTOCOL | ACCESS), 0);
-	rig_share();
-	channel_connect();
-	return 0;
-}
-
-/* IOTLB_MSG without NEED_REPLY: it is always answered. */
-static void
-send_iotlb(uint8_t type, uint64_t iova, uint64_t size, uint64_t user, uint8_t access)
-{
-	struct vhu_wire_iotlb wire = { .iova = iova, .size = size, .user_address = user,
-		.permission = access, .type = type };
-
-	rig_send(VHU_IOTLB_MSG, 0, &wire, sizeof(wire), NULL, 0);
-}
-
-static uint64_t
-tell(uint8_t type, uint64_t iova, uint64_t size, uint64_t user, uint8_t access)
-{
-	unsigned int replies = rig.replies;
-
-	send_iotlb(type, iova, size, user, access);
-	assert_int_equal(rig.replies, replies + 1);
-	assert_int_equal(rig.reply.size, 8);
-	return rig.reply.payload.u64;
-}
-
-static uint64_t
-map_range(uint64_t offset, uint64_t size, uint8_t access)
-{
-	return tell(VHU_IOTLB_UPDATE, IOVA + offset, size, RIG_USER + offset, access);
-}
-
-static uint64_t
-unmap_range(uint64_t offset, uint64_t size)
-{
-	return tell(VHU_IOTLB_INVALIDATE, IOVA + offset, size, 0, 0);
-}
 
 /* Start and enable ring 0 with I/O virtual addresses. */
 static void
@@ -78,31 +25,6 @@ run_ring(void)
 	assert_int_equal(rig_ask(VHU_SET_VRING_ADDR, &address, sizeof(address), -1), 0);
 	assert_int_equal(rig_state(VHU_SET_VRING_ENABLE, 0, 1), 0);
 	assert_int_equal(rig_fd(VHU_SET_VRING_KICK, 0, rig_eventfd()), 0);
-}
-
-static bool
-is_parked(void)
-{
-	return rig_seen(0) == &vhu_snapshot_parked;
-}
-
-/* The next question on the channel. */
-static void
-assert_asked(uint64_t iova, uint8_t access)
-{
-	struct vhu_message m = channel_take(VHU_BACKEND_IOTLB_MSG);
-
-	assert_int_equal(m.payload.iotlb.type, VHU_IOTLB_MISS);
-	assert_int_equal(m.payload.iotlb.iova, iova);
-	assert_int_equal(m.payload.iotlb.permission, access);
-}
-
-static void
-assert_not_asked(void)
-{
-	struct vhu_message m;
-
-	assert_false(channel_read(&m));
 }
 
 /* What a burst does for one byte. @return host address or NULL. */
@@ -159,7 +81,7 @@ ring_over_several_entries_runs_if_they_are_neighbours(void **state)
 }
 
 static void
-ring_in_pieces_breaks(void **state)
+ring_in_pieces_that_share_a_page_breaks(void **state)
 {
 	(void)state;
 	assert_int_equal(map_range(0x2000, 0x2000, VHU_READ | VHU_WRITE), 0);
@@ -500,15 +422,13 @@ translations_are_forgotten_when_the_last_ring_stops(void **state)
 	assert_true(is_parked());
 }
 
-#define IOTLB_TEST(function) cmocka_unit_test_setup_teardown(function, setup, channel_teardown)
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		IOTLB_TEST(ring_waits_for_its_own_translations_and_then_runs),
 		IOTLB_TEST(ring_over_several_entries_runs_if_they_are_neighbours),
-		IOTLB_TEST(ring_in_pieces_breaks),
+		IOTLB_TEST(ring_in_pieces_that_share_a_page_breaks),
 		IOTLB_TEST(stopped_ring_that_never_ran_keeps_its_base),
 		IOTLB_TEST(missing_buffer_is_asked_for_once_and_found_after_the_update),
 		IOTLB_TEST(question_without_answer_is_asked_again_after_a_while),

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "mem/alias.h"
+#include "mem/dirty.h"
+#include "mem/guard.h"
+
+static uint64_t
+page_size(void)
+{
+	return (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static uint64_t
+whole_pages(uint64_t size)
+{
+	return (size + page_size() - 1) & ~(page_size() - 1);
+}
+
+/* Do these bytes follow the last piece in the region as well? */
+static bool
+goes_on(const struct vhu_alias_plan *plan, const struct vhu_alias_piece *last, const uint8_t *host,
+	uintptr_t delta)
+{
+	return host == last->host + (plan->end - last->offset) && delta == last->delta;
+}
+
+bool
+vhu_alias_add(struct vhu_alias_plan *plan, bool begins, uint8_t *host, uintptr_t delta,
+	uint64_t size)
+{
+	const uint64_t in_page = (uintptr_t)host & (page_size() - 1);
+
+	if (begins) {
+		plan->end = whole_pages(plan->end) + in_page;
+	} else if (goes_on(plan, &plan->pieces[plan->count - 1], host, delta)) {
+		plan->end += size;
+		return true;
+	} else if (in_page != 0 || plan->end % page_size() != 0) {
+		return false;
+	}
+	if (plan->count == VHU_ALIAS_PIECES)
+		return false;
+	plan->pieces[plan->count++] = (struct vhu_alias_piece){
+		.host = host - in_page,
+		.offset = plan->end - in_page,
+		.delta = delta,
+	};
+	plan->end += size;
+	return true;
+}
+
+static uint64_t
+piece_size(const struct vhu_alias_plan *plan, uint32_t i)
+{
+	return (i + 1 < plan->count ? plan->pieces[i + 1].offset : whole_pages(plan->end)) -
+		plan->pieces[i].offset;
+}
+
+static void
+touch(const uint8_t *host, uint64_t size)
+{
+	uint64_t at;
+
+	for (at = 0; at < size; at += page_size())
+		(void)*(const volatile uint8_t *)(host + at);
+}
+
+/*
+ * Map the same pages a second time. In two steps: what can fail for the memory's sake fails in the
+ * first, while the alias's addresses are still reserved.
+ */
+static int
+map_piece(struct vhu_alias *alias, uint64_t offset, uint8_t *host, uint64_t size)
+{
+	void *copy;
+
+	touch(host, size);
+	/* Of a shared mapping "move 0 bytes" makes another one. */
+	copy = mremap(host, 0, size, MREMAP_MAYMOVE);
+	if (copy == MAP_FAILED)
+		return -errno;
+	if (mremap(copy, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, alias->host + offset) ==
+	    MAP_FAILED) {
+		int error = errno;
+
+		munmap(copy, size);
+		/*
+		 * Another thread may have got the addresses from the kernel meanwhile: rather lose
+		 * what is reserved from here on than unmap what is another's.
+		 */
+		alias->size = offset;
+		return -error;
+	}
+	return 0;
+}
+
+static int
+map_pieces(struct vhu_alias *alias, const struct vhu_alias_plan *plan)
+{
+	int rc = 0;
+
+	for (alias->count = 0; alias->count < plan->count && rc == 0; alias->count++) {
+		const struct vhu_alias_piece *piece = &plan->pieces[alias->count];
+		uintptr_t start = (uintptr_t)alias->host + piece->offset;
+		uint64_t size = piece_size(plan, alias->count);
+
+		alias->back[alias->count] = (struct vhu_extent){
+			.start = start,
+			.size = size,
+			.delta = piece->delta + (uintptr_t)piece->host - start,
+		};
+		rc = map_piece(alias, piece->offset, piece->host, size);
+	}
+	return rc;
+}
+
+int
+vhu_alias_new(const struct vhu_alias_plan *plan, struct vhu_alias **made)
+{
+	struct vhu_alias *alias = calloc(1, sizeof(*alias) + plan->count * sizeof(alias->back[0]));
+	int rc;
+
+	*made = NULL;
+	if (alias == NULL)
+		return -ENOMEM;
+	alias->size = whole_pages(plan->end);
+	alias->host = mmap(NULL, alias->size, PROT_NONE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (alias->host == MAP_FAILED) {
+		free(alias);
+		return -ENOMEM;
+	}
+	rc = map_pieces(alias, plan);
+	if (rc == 0) {
+		vhu_guard_add(alias->host, alias->size);
+		*made = alias;
+		return 0;
+	}
+	if (alias->size != 0)
+		munmap(alias->host, alias->size);
+	free(alias);
+	return rc;
+}
+
+void
+vhu_alias_free(struct vhu_alias *alias)
+{
+	if (alias == NULL)
+		return;
+	vhu_guard_remove(alias->host);
+	munmap(alias->host, alias->size);
+	free(alias);
+}
+
+void
+vhu_alias_note(const struct vhu_alias *alias, const struct vhu_dirty *dirty,
+	struct vhu_dirty_cache *cache, const void *host, uint64_t size)
+{
+	const uint64_t first = (uintptr_t)host, end = first + size;
+	uint32_t i;
+
+	for (i = 0; i < alias->count; i++) {
+		const struct vhu_extent *piece = &alias->back[i];
+		uint64_t from = first > piece->start ? first : piece->start;
+		uint64_t to = end < piece->start + piece->size ? end : piece->start + piece->size;
+
+		if (from < to)
+			vhu_dirty_note(dirty, cache, from + piece->delta, to - from);
+	}
+}
