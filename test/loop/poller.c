@@ -27,13 +27,12 @@
 
 #include "book.h"
 #include "clock.h"
+#include "ending.h"
 
 #define BURST 32
 #define MBUFS 16384
 /* How old what the kernel said may become. */
 #define REFRESH_US 200
-
-static volatile sig_atomic_t stopping;
 
 /* What the kernel has counted of a thread, and when it was asked. */
 struct kernel {
@@ -56,22 +55,6 @@ struct poller {
 	bool faulted;               /* in this gap */
 	uint64_t slice_longest;     /* gap since things began, or ceased, to be changed */
 };
-
-static void
-stop(int signal_number)
-{
-	(void)signal_number;
-	stopping = 1;
-}
-
-static void
-must(int result, const char *what)
-{
-	if (result >= 0)
-		return;
-	fprintf(stderr, "vhu-poller: %s failed: %s\n", what, rte_strerror(-result));
-	exit(EXIT_FAILURE);
-}
 
 /*
  * The thread's own time stands still while another thread has the core and, where the kernel is

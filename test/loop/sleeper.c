@@ -9,37 +9,19 @@
  */
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include <rte_eal.h>
-#include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_interrupts.h>
 #include <rte_mbuf.h>
 
+#include "ending.h"
+
 #define BURST 32
 #define MBUFS 4096
 #define SLEEP_MS 1000
-
-static volatile sig_atomic_t stopping;
-
-static void
-stop(int signal_number)
-{
-	(void)signal_number;
-	stopping = 1;
-}
-
-static void
-must(int result, const char *what)
-{
-	if (result >= 0)
-		return;
-	fprintf(stderr, "vhu-sleeper: %s failed: %s\n", what, rte_strerror(-result));
-	exit(EXIT_FAILURE);
-}
 
 static void
 set_up(void)
