@@ -23,6 +23,7 @@
 
 typedef uint64_t vhu_four8_t __attribute__((vector_size(32), aligned(8), may_alias));
 typedef uint32_t vhu_four4_t __attribute__((vector_size(16), aligned(4), may_alias));
+typedef uint32_t vhu_eight4_t __attribute__((vector_size(32), aligned(4), may_alias));
 typedef uint64_t vhu_two8_t __attribute__((vector_size(16), aligned(8), may_alias));
 
 /** Local copies of four descriptors. */
@@ -63,6 +64,16 @@ fours_any_negative(vhu_four8_t v)
 	typedef double four_doubles __attribute__((vector_size(32)));
 
 	return __builtin_ia32_movmskpd256((four_doubles)v) != 0;
+}
+
+/** Are four frames behind headers all of 32 to 64 bytes? Sizes include headers. */
+static inline bool
+fours_short(const uint32_t *size, uint32_t header_size)
+{
+	typedef float four_floats __attribute__((vector_size(16)));
+	vhu_four4_t more = *(const vhu_four4_t *)size - (header_size + 32);
+
+	return __builtin_ia32_movmskps((four_floats)(more | (32 - more))) == 0;
 }
 
 /** The lesser of each lane and @p most, both below 2^31. */

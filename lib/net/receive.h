@@ -17,72 +17,9 @@
 
 #include "net/packed_gather.h"
 #include "net/pool.h"
+#include "net/receive_copy.h"
 #include "net/slow.h"
 #include "net/split_gather.h"
-
-/* What every received mbuf has: one segment, nothing known. Three stores instead of a dozen. */
-static inline void
-rearm_mbuf(struct rte_mbuf *m, uint64_t rearm, uint32_t size)
-{
-	typedef uint32_t fields __attribute__((vector_size(16), aligned(4), may_alias));
-	typedef uint64_t word __attribute__((may_alias));
-
-	*(word *)&m->rearm_data = rearm;
-	m->ol_flags = 0;
-	/* packet_type, pkt_len, data_len and vlan_tci, hash.rss */
-	*(fields *)&m->rx_descriptor_fields1 = (fields){ 0, size, size, 0 };
-}
-
-/*
- * Second pass over @p n gathered chains. @return frames kept, compacted to the front of @p packets.
- */
-VHU_SPECIALISED unsigned int
-receive_copy(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
-	const struct vhu_gathered *g, struct rte_mbuf **packets, unsigned int n, const bool offload,
-	uint64_t *bytes)
-{
-	const uint32_t header_size = snapshot->header_size;
-	const uint64_t rearm = queue->rearm;
-	unsigned int i, kept = 0;
-	uint64_t sum = 0;
-
-	for (i = 0; i < n; i++) {
-		struct rte_mbuf *m = packets[i];
-		const uint8_t *host = g->host[i];
-		uint32_t size = g->size[i] - header_size;
-
-		rearm_mbuf(m, rearm, size);
-		vhu_copy((uint8_t *)m->buf_addr + RTE_PKTMBUF_HEADROOM, host + header_size, size);
-		if (offload) {
-			/* flags, gso_type, hdr_len, gso_size: read once. */
-			uint64_t claims = *(const volatile vhu_word8_t *)host;
-
-			packets[kept] = m;
-			if (__builtin_expect((claims & VHU_HEADER_CLAIMS) != 0, 0) &&
-			    !vhu_offload_receive_claims(queue, snapshot->features, claims,
-					host + sizeof(claims), m))
-				continue;
-		}
-		sum += size;
-		kept++;
-	}
-	*bytes += sum;
-	return kept;
-}
-
-VHU_PASS unsigned int
-receive_copy_plain(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
-	const struct vhu_gathered *g, struct rte_mbuf **packets, unsigned int n, uint64_t *bytes)
-{
-	return receive_copy(queue, snapshot, g, packets, n, false, bytes);
-}
-
-VHU_PASS unsigned int
-receive_copy_offload(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
-	const struct vhu_gathered *g, struct rte_mbuf **packets, unsigned int n, uint64_t *bytes)
-{
-	return receive_copy(queue, snapshot, g, packets, n, true, bytes);
-}
 
 /*
  * Give a run back. Buffers are only read, so with IN_ORDER one used entry stands for the burst.
@@ -246,9 +183,9 @@ receive_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 			n = 0;
 		if (n != 0) {
 			p.got += kind.offload ?
-				receive_copy_offload(
+				receive_run_offload(
 					queue, snapshot, &g, &packets[p.got], n, &bytes) :
-				receive_copy_plain(
+				receive_run_plain(
 					queue, snapshot, &g, &packets[p.got], n, &bytes);
 			p.last = receive_give(ring, snapshot, &g, n, kind, false);
 			p.done += n;
@@ -296,7 +233,7 @@ receive_few(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	if (n == 0 || !pool_take_few(queue->pool, packets, n))
 		return;
 	p->done = n;
-	p->got = receive_copy(queue, snapshot, &g, packets, n, kind.offload, &p->bytes);
+	p->got = receive_copy(queue, snapshot, &g, 0, packets, n, kind.offload, &p->bytes);
 	p->last = receive_give(ring, snapshot, &g, n, kind, true);
 }
 

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 The vhu founders
+ */
+
+#ifndef VHU_NET_RECEIVE_COPY_H
+#define VHU_NET_RECEIVE_COPY_H
+
+/**
+ * @file
+ * Second pass of receiving: mbufs from gathered buffers. Included by body.c only.
+ *
+ * Short frames that say nothing about themselves are what small-packet traffic consists of. As
+ * long as four at a time are of that kind, they are copied without a branch each; the code for
+ * frames of any size has more live values than there are registers, and would reload them for each.
+ */
+
+#include "net/fours.h"
+
+/* What every received mbuf has: one segment, nothing known. Three stores instead of a dozen. */
+static inline void
+rearm_mbuf(struct rte_mbuf *m, uint64_t rearm, uint32_t size)
+{
+	typedef uint32_t fields __attribute__((vector_size(16), aligned(4), may_alias));
+	typedef uint64_t word __attribute__((may_alias));
+
+	*(word *)&m->rearm_data = rearm;
+	m->ol_flags = 0;
+	/* packet_type, pkt_len, data_len and vlan_tci, hash.rss */
+	*(fields *)&m->rx_descriptor_fields1 = (fields){ 0, size, size, 0 };
+}
+
+/* Frames of any size. @return frames kept, compacted to the front of @p packets. */
+VHU_SPECIALISED unsigned int
+receive_copy(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
+	const struct vhu_gathered *g, unsigned int first, struct rte_mbuf **packets,
+	unsigned int n, const bool offload, uint64_t *bytes)
+{
+	const uint32_t header_size = snapshot->header_size;
+	const uint64_t rearm = queue->rearm;
+	unsigned int i, kept = first;
+	uint64_t sum = 0;
+
+	for (i = first; i < n; i++) {
+		struct rte_mbuf *m = packets[i];
+		const uint8_t *host = g->host[i];
+		uint32_t size = g->size[i] - header_size;
+
+		rearm_mbuf(m, rearm, size);
+		vhu_copy((uint8_t *)m->buf_addr + RTE_PKTMBUF_HEADROOM, host + header_size, size);
+		if (offload) {
+			/* flags, gso_type, hdr_len, gso_size: read once. */
+			uint64_t claims = *(const volatile vhu_word8_t *)host;
+
+			packets[kept] = m;
+			if (__builtin_expect((claims & VHU_HEADER_CLAIMS) != 0, 0) &&
+			    !vhu_offload_receive_claims(queue, snapshot->features, claims,
+					host + sizeof(claims), m))
+				continue;
+		}
+		sum += size;
+		kept++;
+	}
+	*bytes += sum;
+	return kept;
+}
+
+VHU_PASS unsigned int
+receive_copy_plain(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
+	const struct vhu_gathered *g, unsigned int first, struct rte_mbuf **packets,
+	unsigned int n, uint64_t *bytes)
+{
+	return receive_copy(queue, snapshot, g, first, packets, n, false, bytes);
+}
+
+VHU_PASS unsigned int
+receive_copy_offload(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
+	const struct vhu_gathered *g, unsigned int first, struct rte_mbuf **packets,
+	unsigned int n, uint64_t *bytes)
+{
+	return receive_copy(queue, snapshot, g, first, packets, n, true, bytes);
+}
+
+#if VHU_FOURS == 4
+#define MBUF_AT(field, other) \
+	(offsetof(struct rte_mbuf, field) == offsetof(struct rte_mbuf, rearm_data) + (other))
+
+/* rearm_mbuf() as one store. @param rearm  in the first 8 bytes, 0 behind. */
+static inline void
+short_rearm(struct rte_mbuf *m, vhu_eight4_t rearm, uint32_t size)
+{
+	_Static_assert(MBUF_AT(ol_flags, 8) && MBUF_AT(packet_type, 16) && MBUF_AT(pkt_len, 20) &&
+		MBUF_AT(data_len, 24) && MBUF_AT(vlan_tci, 26) && MBUF_AT(hash.rss, 28),
+		"what is set lies side by side");
+	const vhu_eight4_t lengths = { 0, 0, 0, 0, 0, UINT32_MAX, UINT32_MAX, 0 };
+
+	*(vhu_eight4_t *)&m->rearm_data = rearm | (lengths & size);
+}
+
+/* Four whose frames say nothing: flags and gso_type are 0. */
+static inline bool
+short_silent(uint8_t *const *host)
+{
+	unsigned int claims = 0, i;
+
+	for (i = 0; i < VHU_FOURS; i++)
+		claims |= *(const volatile vhu_word2_t *)host[i];
+	return claims == 0;
+}
+
+/*
+ * Take fours of short frames from the front, as long as there are any.
+ * @return frames taken. What stopped it is looked at anew by who takes the rest.
+ */
+VHU_SPECIALISED unsigned int
+receive_short(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
+	const struct vhu_gathered *g, struct rte_mbuf **packets, unsigned int n,
+	const bool offload, uint64_t *bytes)
+{
+	const uint32_t header_size = snapshot->header_size;
+	const vhu_eight4_t rearm = { (uint32_t)queue->rearm, (uint32_t)(queue->rearm >> 32) };
+	unsigned int i, j;
+	uint64_t sum = 0;
+
+	for (i = 0; i + VHU_FOURS <= n; i += VHU_FOURS) {
+		if (!fours_short(&g->size[i], header_size) ||
+				(offload && !short_silent(&g->host[i])))
+			break;
+#pragma GCC unroll 4
+		for (j = i; j < i + VHU_FOURS; j++) {
+			struct rte_mbuf *m = packets[j];
+			const uint8_t *frame = g->host[j] + header_size;
+			uint32_t size = g->size[j] - header_size;
+			uint8_t *data = (uint8_t *)m->buf_addr + RTE_PKTMBUF_HEADROOM;
+
+			short_rearm(m, rearm, size);
+			VHU_COPY_ENDS(vhu_vector32_t, data, frame, size);
+			sum += size;
+		}
+	}
+	*bytes += sum;
+	return i;
+}
+#else
+VHU_SPECIALISED unsigned int
+receive_short(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
+	const struct vhu_gathered *g, struct rte_mbuf **packets, unsigned int n,
+	const bool offload, uint64_t *bytes)
+{
+	(void)queue, (void)snapshot, (void)g, (void)packets, (void)n, (void)offload, (void)bytes;
+	return 0;
+}
+#endif
+
+/* A run. @return frames kept, compacted to the front of @p packets. */
+VHU_SPECIALISED unsigned int
+receive_copy_run(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
+	const struct vhu_gathered *g, struct rte_mbuf **packets, unsigned int n,
+	const bool offload, uint64_t *bytes)
+{
+	unsigned int done = receive_short(queue, snapshot, g, packets, n, offload, bytes);
+
+	if (done == n)
+		return n;
+	return offload ? receive_copy_offload(queue, snapshot, g, done, packets, n, bytes) :
+		receive_copy_plain(queue, snapshot, g, done, packets, n, bytes);
+}
+
+VHU_PASS unsigned int
+receive_run_plain(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
+	const struct vhu_gathered *g, struct rte_mbuf **packets, unsigned int n, uint64_t *bytes)
+{
+	return receive_copy_run(queue, snapshot, g, packets, n, false, bytes);
+}
+
+VHU_PASS unsigned int
+receive_run_offload(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
+	const struct vhu_gathered *g, struct rte_mbuf **packets, unsigned int n, uint64_t *bytes)
+{
+	return receive_copy_run(queue, snapshot, g, packets, n, true, bytes);
+}
+
+#endif /* VHU_NET_RECEIVE_COPY_H */
