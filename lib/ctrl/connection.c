@@ -12,6 +12,7 @@
 #include "ctrl/events.h"
 #include "ctrl/state.h"
 #include "net/announce.h"
+#include "net/histogram.h"
 #include "obs/log.h"
 
 #define DETACHED(port) atomic_load_explicit(&(port)->detached, memory_order_relaxed)
@@ -121,9 +122,13 @@ device_specialise(void *owner, uint16_t ring, struct vhu_snapshot *snapshot)
 	}
 	snapshot->features &= ~port->wishes.offloads_off;
 	error = vhu_net_specialise(port->queues[ring], snapshot);
-	if (error == 0)
-		vhu_announce_specialise(port->queues[ring], snapshot);
-	return error;
+	if (error != 0)
+		return error;
+	vhu_announce_specialise(port->queues[ring], snapshot);
+	/* Last: they count what all the others have moved. */
+	if (port->histograms)
+		vhu_histogram_specialise(port->queues[ring], snapshot);
+	return 0;
 }
 
 static void

@@ -23,6 +23,7 @@ vhu_port_describe(struct vhu_port *port, struct vhu_port_info *info)
 		.mtu = port->mtu,
 		.features_offered = port->features_offered,
 		.offers = port->options.offers,
+		.histograms = port->histograms,
 		.connections = port->connections,
 		.announcements = port->announcements,
 		.announced = port->announcements - port->announcements_lost -
@@ -143,6 +144,7 @@ vhu_queue_stats_reset(struct vhu_queue *queue)
 
 	vhu_control_lock();
 	read_counters(port->rings[ring], &port->counted[ring]);
+	vhu_port_ring_histograms_reset(port, ring);
 	vhu_control_unlock();
 }
 

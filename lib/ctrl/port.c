@@ -40,7 +40,9 @@ make_queues(struct vhu_port *port)
 	port->queues = calloc(port->ring_count, sizeof(*port->queues));
 	port->rings = calloc(port->ring_count, sizeof(*port->rings));
 	port->counted = calloc(port->ring_count, sizeof(*port->counted));
-	if (port->queues == NULL || port->rings == NULL || port->counted == NULL)
+	port->histograms_before = calloc(port->ring_count, sizeof(*port->histograms_before));
+	if (port->queues == NULL || port->rings == NULL || port->counted == NULL ||
+			port->histograms_before == NULL)
 		return -ENOMEM;
 	for (uint16_t ring = 0; ring < port->ring_count; ring++) {
 		port->queues[ring] = vhu_queue_new(port, ring);
@@ -143,6 +145,7 @@ vhu_port_free(struct vhu_port *port)
 	free(port->queues);
 	free(port->rings);
 	free(port->counted);
+	free(port->histograms_before);
 	free(port);
 }
 
@@ -168,6 +171,7 @@ make_port(struct vhu_control *control, const struct vhu_port_options *options,
 	port->options.path = strcpy(port->path, options->path);
 	port->features_offered = vhu_offers_features(options);
 	port->mtu = options->mtu;
+	port->histograms = options->histograms;
 	port->control_told = -1;
 	error = make_queues(port);
 	if (error == 0)

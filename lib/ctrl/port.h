@@ -66,6 +66,7 @@ struct vhu_port {
 	struct vhu_queue **queues;       /**< ring_count */
 	struct vhu_ring **rings;         /**< ring_count, inside the queues */
 	struct vhu_queue_stats *counted; /**< ring_count: counters at the last reset */
+	struct vhu_queue_histograms *histograms_before; /**< ring_count: the same of these */
 
 	struct vhu_endpoint *endpoint;
 	struct vhu_stream *stream;       /**< NULL once the connection is lost */
@@ -86,6 +87,7 @@ struct vhu_port {
 	uint64_t control_commands;       /**< since creation */
 	uint64_t control_obeyed;         /**< of those */
 
+	bool histograms;                 /**< snapshots keep them */
 	bool announcing;                 /**< announcements wait, or the snapshot looks for them */
 	uint64_t announcements;          /**< taken so far */
 	uint64_t announcements_lost;     /**< of those, forgotten with their connection */
@@ -117,5 +119,10 @@ void vhu_port_ring_counted(const struct vhu_port *port, uint16_t ring,
 	struct vhu_queue_stats *stats);
 /** Counters of a ring since the last reset; lock held. */
 void vhu_port_ring_stats(struct vhu_port *port, uint16_t ring, struct vhu_queue_stats *stats);
+/** Histograms of a ring since the last reset; lock held. */
+void vhu_port_ring_histograms(const struct vhu_port *port, uint16_t ring,
+	struct vhu_queue_histograms *histograms);
+/** Count from here; lock held. */
+void vhu_port_ring_histograms_reset(struct vhu_port *port, uint16_t ring);
 
 #endif /* VHU_CTRL_PORT_H */

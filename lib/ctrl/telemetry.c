@@ -23,7 +23,7 @@
 #define ADD_NUMBER rte_tel_data_add_dict_u64
 #endif
 
-/** Entries of a list in one answer of 16 KiB; with large counters one takes about 600 bytes. */
+/** Entries of a list in one answer of 16 KiB; with large counters one takes up to 830 bytes. */
 #define PART 16
 
 /** What a command asks for: a port, and where its list is to begin. */
@@ -117,6 +117,7 @@ add_negotiated(const struct vhu_port_info *info, struct rte_tel_data *data)
 	rte_tel_data_add_dict_int(data, "inflight", info->inflight);
 	rte_tel_data_add_dict_int(data, "channel", info->channel);
 	rte_tel_data_add_dict_int(data, "control_queue", info->control_queue);
+	rte_tel_data_add_dict_int(data, "histograms", info->histograms);
 	rte_tel_data_add_dict_string(data, "postcopy", vhu_postcopy_name(info->postcopy));
 	ADD_NUMBER(data, "iotlb_entries", info->iotlb_entries);
 	ADD_NUMBER(data, "iotlb_misses", info->iotlb_misses);
@@ -275,6 +276,26 @@ fill_stats(const struct query *query, struct rte_tel_data *data)
 }
 
 static int
+fill_histograms(const struct query *query, struct rte_tel_data *data)
+{
+	struct vhu_port *port = query->port;
+	unsigned int end = RTE_MIN(query->first + PART, port->ring_count);
+
+	start_part(port->ring_count, data);
+	for (unsigned int ring = query->first; ring < end; ring++) {
+		struct rte_tel_data *entry = add_entry(data, "ring", ring);
+		struct vhu_queue_histograms histograms;
+
+		if (entry == NULL)
+			return -ENOMEM;
+		vhu_port_ring_histograms(port, ring, &histograms);
+		for (unsigned int i = 0; i < VHU_HISTOGRAMS; i++)
+			ADD_NUMBER(entry, vhu_histogram_name(i), histograms.counts[i]);
+	}
+	return 0;
+}
+
+static int
 handle_port(const char *command, const char *parameters, struct rte_tel_data *data)
 {
 	(void)command;
@@ -302,6 +323,13 @@ handle_stats(const char *command, const char *parameters, struct rte_tel_data *d
 	return answer(parameters, data, fill_stats);
 }
 
+static int
+handle_histograms(const char *command, const char *parameters, struct rte_tel_data *data)
+{
+	(void)command;
+	return answer(parameters, data, fill_histograms);
+}
+
 void
 vhu_telemetry_register(void)
 {
@@ -320,4 +348,6 @@ vhu_telemetry_register(void)
 		"Memory regions of a port, 16 at a time. Parameters: name[,first region]");
 	rte_telemetry_register_cmd("/vhu/stats", handle_stats,
 		"Counters of a port's rings, 16 at a time. Parameters: name[,first ring]");
+	rte_telemetry_register_cmd("/vhu/histograms", handle_histograms,
+		"Histograms of a port's rings, 16 at a time. Parameters: name[,first ring]");
 }

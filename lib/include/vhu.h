@@ -122,6 +122,8 @@ struct vhu_port_options {
 	 * turns this option on for the port. Costs the guest the control thread's latency.
 	 */
 	bool call_handover;
+	/** Begin with histograms on, see vhu_port_set_histograms(). */
+	bool histograms;
 	/**
 	 * Called on the control thread for each event, without any lock held; functions of this
 	 * header may be called from it. NULL: events wait in a ring for vhu_port_events().
@@ -156,6 +158,7 @@ struct vhu_port_info {
 	bool logging;                  /**< written pages are being logged */
 	bool inflight;                 /**< a record of unfinished buffers is kept */
 	bool channel;                  /**< the front-end takes requests from us (BACKEND_REQ) */
+	bool histograms;               /**< they are on, see vhu_port_set_histograms() */
 	bool control_queue;            /**< the guest's control queue is served here, and runs */
 	enum vhu_postcopy postcopy;    /**< how far a postcopy migration to here has come */
 	uint32_t iotlb_entries;        /**< translations kept; 0 without IOMMU */
@@ -200,7 +203,8 @@ struct vhu_region_info {
 
 /**
  * Fill @p options with defaults: server role, one queue pair, no MTU, the offers named there,
- * reconnects from 1 ms to 1000 ms, no populate, no call_handover, events in the ring.
+ * reconnects from 1 ms to 1000 ms, no populate, no call_handover, no histograms, events in the
+ * ring.
  */
 void vhu_port_options_init(struct vhu_port_options *options);
 
@@ -287,8 +291,21 @@ unsigned int vhu_port_events(struct vhu_port *port, struct vhu_event *events, un
  * writer, so each value is true for a moment of its own.
  */
 void vhu_queue_stats(struct vhu_queue *queue, struct vhu_queue_stats *stats);
-/** Let vhu_queue_stats() count from here (the lcore's counters go on). */
+/**
+ * Let vhu_queue_stats() and vhu_queue_histograms() count from here (the lcore's counters go on).
+ */
 void vhu_queue_stats_reset(struct vhu_queue *queue);
+
+/**
+ * Count frames by size and bursts by the frames in them, or stop doing so. Rings that run go on
+ * meanwhile, and no burst is lost: from its next one on an lcore counts, at the price of a few
+ * cycles per frame. While it is off it costs nothing. Ports begin as vhu_port_options.histograms
+ * says; the choice outlives connections, and so do the counts.
+ * @return 0, or -ENOMEM: some rings go on as before; say it again.
+ */
+int vhu_port_set_histograms(struct vhu_port *port, bool on);
+/** Read the histograms of a queue; true as vhu_queue_stats() is. Zeros if they never were on. */
+void vhu_queue_histograms(struct vhu_queue *queue, struct vhu_queue_histograms *histograms);
 
 /** Name of an offer, e.g. "in-order". Static text. */
 const char *vhu_offer_name(enum vhu_offer offer);

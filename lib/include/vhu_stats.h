@@ -7,7 +7,7 @@
 
 /**
  * @file
- * Counters of a queue, drops by reason, and the reasons for which a ring is broken.
+ * Counters and histograms of a queue, drops by reason, and the reasons for which a ring is broken.
  *
  * A drop concerns one frame and the queue goes on; a break concerns the ring: what the guest put
  * there cannot be what a driver means, so nothing more is taken from it until it is restarted.
@@ -60,8 +60,48 @@ struct vhu_queue_stats {
 	uint64_t drops[VHU_DROPS];
 };
 
+/**
+ * What is counted of a queue while histograms are on: frames by their size without virtio-net
+ * header and CRC, frames to groups, bursts by the number of frames that they moved. The sizes are
+ * those of DPDK's vhost library; each frame is in one of them.
+ */
+enum vhu_histogram {
+	VHU_SIZE_UNDER = 0,      /**< below 64 bytes */
+	VHU_SIZE_64,
+	VHU_SIZE_65_127,
+	VHU_SIZE_128_255,
+	VHU_SIZE_256_511,
+	VHU_SIZE_512_1023,
+	VHU_SIZE_1024_1518,
+	VHU_SIZE_1519_MAX,
+	VHU_CAST_MULTI,          /**< frames to a group, without those to everybody */
+	VHU_CAST_BROAD,          /**< frames to everybody */
+	VHU_BURST_1,             /**< bursts that moved one frame */
+	VHU_BURST_2_3,
+	VHU_BURST_4_7,
+	VHU_BURST_8_15,
+	VHU_BURST_16_31,
+	VHU_BURST_32_63,
+	VHU_BURST_64_127,
+	VHU_BURST_128_255,
+	VHU_BURST_256_MAX,
+	/** bursts that moved as many frames as they were asked for; they are in one above, too */
+	VHU_BURST_FULL,
+	VHU_HISTOGRAMS           /**< not a counter: how many there are */
+};
+
+/** Histograms of one queue since its creation or the last reset, while they were on. */
+struct vhu_queue_histograms {
+	uint64_t counts[VHU_HISTOGRAMS];
+};
+
 /** Name of a drop reason, e.g. "bad_offload" (also the suffix of the xstat). Static text. */
 const char *vhu_drop_name(enum vhu_drop reason);
+/**
+ * Name of a counter, e.g. "size_65_127_packets" or "bursts_of_4_7" (also the suffix of the xstat).
+ * Static text.
+ */
+const char *vhu_histogram_name(enum vhu_histogram counter);
 /** One clause for a reason, e.g. "available index jumped". Static text. */
 const char *vhu_broken_text(enum vhu_broken reason);
 

@@ -20,6 +20,7 @@
 #include <rte_mbuf.h>
 
 #include "net/announce.h"
+#include "net/histogram.h"
 #include "net/net.h"
 
 struct vhu_queue {
@@ -34,6 +35,7 @@ struct vhu_queue {
 	bool complete_checksum;
 
 	struct vhu_announcements announcements;
+	struct vhu_histograms histograms;
 
 	/* Written at creation. */
 	struct vhu_port *port;

@@ -31,9 +31,12 @@ struct reservation {
 };
 
 static enum vhu_slow
-drop(struct vhu_queue *queue, struct rte_mbuf *packet, enum vhu_drop reason)
+drop(struct vhu_queue *queue, const struct vhu_snapshot *snapshot, struct rte_mbuf *packet,
+	enum vhu_drop reason)
 {
 	vhu_count(&queue->ring.counters.drops[reason], 1);
+	if (snapshot->counted != NULL)
+		vhu_histogram_dropped(queue, packet);
 	rte_pktmbuf_free(packet);
 	return VHU_SLOW_DROPPED;
 }
@@ -183,12 +186,12 @@ vhu_slow_transmit(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 
 	if ((tagged && packet->pkt_len < RTE_ETHER_HDR_LEN) ||
 	    !vhu_offload_transmit(packet, snapshot->features, &plan))
-		return drop(queue, packet, VHU_DROP_BAD_OFFLOAD);
+		return drop(queue, snapshot, packet, VHU_DROP_BAD_OFFLOAD);
 	outcome = reserve(&queue->ring, snapshot, size, &r);
 	if (outcome == VHU_SLOW_STOP)
 		return VHU_SLOW_STOP;
 	if (outcome == VHU_SLOW_DROPPED)
-		return drop(queue, packet, VHU_DROP_NO_BUFFER_ROOM);
+		return drop(queue, snapshot, packet, VHU_DROP_NO_BUFFER_ROOM);
 	if (plan.header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
 		plan.header.csum_start += (uint16_t)tag;
 	if (plan.header.gso_type != VIRTIO_NET_HDR_GSO_NONE)

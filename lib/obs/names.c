@@ -16,6 +16,30 @@ static const char *const drops[VHU_DROPS] = {
 	[VHU_DROP_NO_MBUF] = "no_mbuf",
 };
 
+/* The first ten as DPDK's vhost library calls them. */
+static const char *const histograms[VHU_HISTOGRAMS] = {
+	[VHU_SIZE_UNDER] = "undersize_packets",
+	[VHU_SIZE_64] = "size_64_packets",
+	[VHU_SIZE_65_127] = "size_65_127_packets",
+	[VHU_SIZE_128_255] = "size_128_255_packets",
+	[VHU_SIZE_256_511] = "size_256_511_packets",
+	[VHU_SIZE_512_1023] = "size_512_1023_packets",
+	[VHU_SIZE_1024_1518] = "size_1024_1518_packets",
+	[VHU_SIZE_1519_MAX] = "size_1519_max_packets",
+	[VHU_CAST_MULTI] = "multicast_packets",
+	[VHU_CAST_BROAD] = "broadcast_packets",
+	[VHU_BURST_1] = "bursts_of_1",
+	[VHU_BURST_2_3] = "bursts_of_2_3",
+	[VHU_BURST_4_7] = "bursts_of_4_7",
+	[VHU_BURST_8_15] = "bursts_of_8_15",
+	[VHU_BURST_16_31] = "bursts_of_16_31",
+	[VHU_BURST_32_63] = "bursts_of_32_63",
+	[VHU_BURST_64_127] = "bursts_of_64_127",
+	[VHU_BURST_128_255] = "bursts_of_128_255",
+	[VHU_BURST_256_MAX] = "bursts_of_256_max",
+	[VHU_BURST_FULL] = "bursts_full",
+};
+
 static const char *const brokens[VHU_BROKENS] = {
 	[VHU_BROKEN_NO] = "not broken",
 	[VHU_BROKEN_AVAIL_INDEX] = "available index jumped",
@@ -61,6 +85,12 @@ const char *
 vhu_drop_name(enum vhu_drop reason)
 {
 	return pick(drops, VHU_DROPS, reason);
+}
+
+const char *
+vhu_histogram_name(enum vhu_histogram counter)
+{
+	return pick(histograms, VHU_HISTOGRAMS, counter);
 }
 
 const char *

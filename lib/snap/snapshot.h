@@ -96,6 +96,7 @@ struct vhu_snapshot {
 	/** after each burst the lcore notes where it stands (vhu_ring_moved()) */
 	bool notes_place;
 	vhu_burst_fn inner;        /**< what a burst that does more than that calls, or NULL */
+	vhu_burst_fn counted;      /**< what a burst that keeps histograms calls, or NULL */
 	const char *body;          /**< name of the burst function, for people */
 	/** the second mapping that all three addresses are in, or NULL; the snapshot's own */
 	struct vhu_alias *alias;

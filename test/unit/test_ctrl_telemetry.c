@@ -104,6 +104,10 @@ rings_and_memory_of_a_running_port_are_described(void **state)
 	assert_says("/vhu/memory,running", "\"total\":1");
 	assert_says("/vhu/memory,running", "\"user_address\":\"0x7f0000000000\",\"size\":2097152");
 	assert_says("/vhu/stats,running", "\"ring0\":{\"packets\":0");
+	assert_says("/vhu/histograms,running", "\"ring1\":{\"undersize_packets\":0");
+	assert_says("/vhu/port,running", "\"histograms\":0");
+	assert_int_equal(vhu_port_set_histograms(port, true), 0);
+	assert_says("/vhu/port,running", "\"histograms\":1");
 	vhu_port_destroy(port);
 	front_end_leave(&front_end);
 }
@@ -119,6 +123,8 @@ long_lists_come_in_parts(void **state)
 	assert_null(strstr(answer, "\"ring16\":{"));
 	assert_says("/vhu/stats,long,240", "\"ring255\":{");
 	assert_null(strstr(answer, "\"ring239\":{"));
+	assert_says("/vhu/histograms,long,240", "\"ring255\":{\"undersize_packets\":0");
+	assert_says("/vhu/histograms,long,240", "\"bursts_full\":0}}}");
 	assert_string_equal(ask("/vhu/rings,long,256"), "{\"/vhu/rings\":{\"total\":256}}");
 	vhu_port_destroy(port);
 }

@@ -19,6 +19,12 @@ drop(int index)
 }
 
 static const char *
+histogram(int index)
+{
+	return vhu_histogram_name((enum vhu_histogram)index);
+}
+
+static const char *
 broken(int index)
 {
 	return vhu_broken_text((enum vhu_broken)index);
@@ -33,7 +39,8 @@ event(int index)
 static const struct {
 	const char *(*name)(int index);
 	int count;
-} kinds[] = { { drop, VHU_DROPS }, { broken, VHU_BROKENS }, { event, VHU_EVENT_TYPES } };
+} kinds[] = { { drop, VHU_DROPS }, { broken, VHU_BROKENS }, { event, VHU_EVENT_TYPES },
+	{ histogram, VHU_HISTOGRAMS } };
 
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -79,6 +86,19 @@ drop_names_can_be_part_of_a_statistic(void **state)
 }
 
 static void
+histogram_names_can_be_a_statistic(void **state)
+{
+	int i;
+
+	(void)state;
+	for (i = 0; i < VHU_HISTOGRAMS; i++)
+		assert_int_equal(strspn(histogram(i), "abcdefghijklmnopqrstuvwxyz_0123456789"),
+			strlen(histogram(i)));
+	assert_string_equal(histogram(VHU_SIZE_65_127), "size_65_127_packets");
+	assert_string_equal(histogram(VHU_BURST_4_7), "bursts_of_4_7");
+}
+
+static void
 headers_examples_are_true(void **state)
 {
 	(void)state;
@@ -93,6 +113,7 @@ main(void)
 		cmocka_unit_test(each_value_has_a_name_of_its_own),
 		cmocka_unit_test(values_out_of_range_are_unknown),
 		cmocka_unit_test(drop_names_can_be_part_of_a_statistic),
+		cmocka_unit_test(histogram_names_can_be_a_statistic),
 		cmocka_unit_test(headers_examples_are_true),
 	};
 
