@@ -62,6 +62,7 @@ WRONG = {
     "control queue": (",iface={path},queues=128,control-queue=1", "1 to 127 are allowed"),
     "features": (",iface={path},features-off=zz", "allowed is a mask like 0x8000"),
     "populate": (",iface={path},populate=9", "populate=9 is not valid; allowed is 0 or 1"),
+    "histograms": (",iface={path},histograms=on", "histograms=on is not valid; allowed is 0 or 1"),
     "tx-hints": (",iface={path},tx-hints=x", "tx-hints=x is not valid; allowed is 0 or 1"),
     "no pause": (",iface={path},reconnect-min=0", "allowed is 1 to 3600000 milliseconds"),
     "pauses": (",iface={path},reconnect-min=9,reconnect-max=8",

@@ -16,7 +16,7 @@ FLOWING = ["--progress", 50, "--stall", 200]
 class Prompt:
     """Debian's dpdk-testpmd with net_vhu0 and a prompt."""
 
-    def __init__(self, path, options=()):
+    def __init__(self, path, options=(), arguments=""):
         if not place.program("dpdk-testpmd"):
             pytest.skip("dpdk-testpmd is not installed (tools/setup build)")
         if not place.NET_VHU.exists():
@@ -25,7 +25,7 @@ class Prompt:
         # Lines as they are written, not when a buffer is full.
         self.process = process.Process("dpdk-testpmd", [
             "stdbuf", "-oL", place.program("dpdk-testpmd"), *traffic.eal(0),
-            "-d", place.NET_VHU, "--vdev", f"net_vhu0,iface={path}", "--", "-i",
+            "-d", place.NET_VHU, "--vdev", f"net_vhu0,iface={path}{arguments}", "--", "-i",
             "--no-mlockall", "--nb-cores=1", "--total-num-mbufs=8192", "--disable-link-check",
             "--print-event=all", *options])
         self.process.wait_for("^Done$")
@@ -186,3 +186,34 @@ def test_extended_statistics_exist_before_a_guest_does_and_count(path, front_end
         assert after["rx_q0_running"] == after["tx_q0_running"] == 0
         prompt.process.write("clear port xstats 0\n")
         assert prompt.extended("tx_q0_broken")["rx_q0_packets"] == 0
+
+
+SIZES = ("undersize_packets", "size_64_packets", "size_65_127_packets", "size_128_255_packets",
+         "size_256_511_packets", "size_512_1023_packets", "size_1024_1518_packets",
+         "size_1519_max_packets")
+BURSTS = ("1", "2_3", "4_7", "8_15", "16_31", "32_63", "64_127", "128_255", "256_max")
+
+
+def test_histograms_are_extended_statistics_that_add_up(path, front_end):
+    with Prompt(path, arguments=",histograms=1") as prompt:
+        before = prompt.extended("tx_q0_broken")
+        for direction in ("rx", "tx"):
+            expected = [*SIZES, "multicast_packets", "broadcast_packets",
+                        *(f"bursts_of_{number}" for number in BURSTS), "bursts_full"]
+            names = [name for name in before if name.startswith(f"{direction}_q0_")]
+            first = names.index(f"{direction}_q0_undersize_packets")
+            assert [f"{direction}_q0_{name}" for name in expected] == names[first:first + 20]
+        assert not any(before.values())
+        prompt.say("start", "packet forwarding")
+        with front_end() as front:
+            front.wait_progress()
+            end(front)
+        prompt.say("stop", "^Done")
+        after = prompt.extended("tx_q0_broken")
+        for queue in ("rx_q0", "tx_q0"):
+            assert sum(after[f"{queue}_{name}"] for name in SIZES) == after[f"{queue}_packets"]
+            assert after[f"{queue}_size_64_packets"] == after[f"{queue}_packets"] >= 20000
+            assert sum(after[f"{queue}_bursts_of_{number}"] for number in BURSTS) == \
+                after[f"{queue}_bursts"]
+        prompt.process.write("clear port xstats 0\n")
+        assert prompt.extended("tx_q0_broken")["rx_q0_size_64_packets"] == 0

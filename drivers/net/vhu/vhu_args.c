@@ -151,6 +151,7 @@ static const struct argument argument_table[] = {
 	{ "populate", read_number, AT(populate), 0, 1, "0 or 1" },
 	{ "call-handover", read_number, AT(call_handover), 0, 1, "0 or 1" },
 	{ "tx-hints", read_number, AT(tx_hints), 0, 1, "0 or 1" },
+	{ "histograms", read_number, AT(histograms), 0, 1, "0 or 1" },
 	{ "reconnect-min", read_number, AT(reconnect_min), 1, LONGEST_PAUSE_MS,
 		"1 to 3600000 milliseconds" },
 	{ "reconnect-max", read_number, AT(reconnect_max), 1, LONGEST_PAUSE_MS,

@@ -41,6 +41,7 @@ fill_options(struct vhu_eth *eth, char name[VHU_NAME_SIZE], struct vhu_port_opti
 	options->reconnect_max_ms = arguments->reconnect_max;
 	options->populate = arguments->populate;
 	options->call_handover = arguments->call_handover;
+	options->histograms = arguments->histograms;
 	options->on_event = vhu_eth_event;
 	options->on_event_data = eth;
 }

@@ -51,6 +51,7 @@ struct vhu_eth_arguments {
 	uint64_t populate;
 	uint64_t call_handover;
 	uint64_t tx_hints;
+	uint64_t histograms;
 	uint64_t reconnect_min;
 	uint64_t reconnect_max;
 	struct rte_ether_addr mac; /**< all zero: choose one */

@@ -29,10 +29,18 @@ static const struct counter counters[] = {
 	{ "calls_suppressed", offsetof(struct vhu_queue_stats, calls_suppressed) },
 };
 
-/* After the counters: drops by reason, then what the ring is like now. */
+/* After the counters: drops by reason, histograms if there are any, what the ring is like now. */
 static const char *const states[] = { "running", "broken" };
 
-#define PER_QUEUE (RTE_DIM(counters) + VHU_DROPS + RTE_DIM(states))
+#define MOST_PER_QUEUE (RTE_DIM(counters) + VHU_DROPS + VHU_HISTOGRAMS + RTE_DIM(states))
+
+static unsigned int
+count_all(const struct vhu_eth *eth)
+{
+	const unsigned int without = eth->arguments.histograms ? 0 : VHU_HISTOGRAMS;
+
+	return eth->arguments.queues * 2 * (MOST_PER_QUEUE - without);
+}
 
 static uint64_t
 dropped(const struct vhu_queue_stats *stats)
@@ -127,7 +135,8 @@ vhu_eth_stats_reset(struct rte_eth_dev *dev)
 }
 
 static unsigned int
-name_queue(struct rte_eth_xstat_name *names, const char *direction, uint16_t pair)
+name_queue(const struct vhu_eth *eth, struct rte_eth_xstat_name *names, const char *direction,
+	uint16_t pair)
 {
 	unsigned int row;
 	unsigned int at = 0;
@@ -138,6 +147,9 @@ name_queue(struct rte_eth_xstat_name *names, const char *direction, uint16_t pai
 	for (row = 0; row < VHU_DROPS; row++)
 		(void)snprintf(names[at++].name, RTE_ETH_XSTATS_NAME_SIZE, "%s_q%u_drop_%s",
 			direction, pair, vhu_drop_name(row));
+	for (row = 0; eth->arguments.histograms && row < VHU_HISTOGRAMS; row++)
+		(void)snprintf(names[at++].name, RTE_ETH_XSTATS_NAME_SIZE, "%s_q%u_%s", direction,
+			pair, vhu_histogram_name(row));
 	for (row = 0; row < RTE_DIM(states); row++)
 		(void)snprintf(names[at++].name, RTE_ETH_XSTATS_NAME_SIZE, "%s_q%u_%s", direction,
 			pair, states[row]);
@@ -145,8 +157,9 @@ name_queue(struct rte_eth_xstat_name *names, const char *direction, uint16_t pai
 }
 
 static unsigned int
-read_queue(struct vhu_queue *queue, uint64_t values[PER_QUEUE])
+read_queue(const struct vhu_eth *eth, struct vhu_queue *queue, uint64_t values[MOST_PER_QUEUE])
 {
+	struct vhu_queue_histograms histograms;
 	struct vhu_queue_stats stats;
 	struct vhu_queue_info info;
 	unsigned int row;
@@ -157,6 +170,11 @@ read_queue(struct vhu_queue *queue, uint64_t values[PER_QUEUE])
 		memcpy(&values[at++], (const char *)&stats + counters[row].field, sizeof(*values));
 	for (row = 0; row < VHU_DROPS; row++)
 		values[at++] = stats.drops[row];
+	if (eth->arguments.histograms) {
+		vhu_queue_histograms(queue, &histograms);
+		memcpy(&values[at], histograms.counts, sizeof(histograms.counts));
+		at += VHU_HISTOGRAMS;
+	}
 	memset(&info, 0, sizeof(info));
 	(void)vhu_queue_info(queue, &info);
 	values[at++] = info.started && info.enabled && !info.broken;
@@ -169,24 +187,25 @@ vhu_eth_xstats_names(struct rte_eth_dev *dev, struct rte_eth_xstat_name *names,
 	unsigned int size)
 {
 	const struct vhu_eth *eth = vhu_eth_of(dev);
-	const unsigned int count = eth->arguments.queues * 2 * PER_QUEUE;
+	const unsigned int count = count_all(eth);
 	unsigned int at = 0;
 	uint16_t pair;
 
 	if (names == NULL || size < count)
 		return count;
 	for (pair = 0; pair < eth->arguments.queues; pair++)
-		at += name_queue(names + at, "rx", pair);
+		at += name_queue(eth, names + at, "rx", pair);
 	for (pair = 0; pair < eth->arguments.queues; pair++)
-		at += name_queue(names + at, "tx", pair);
+		at += name_queue(eth, names + at, "tx", pair);
 	return at;
 }
 
 static unsigned int
-put_queue(struct vhu_queue *queue, struct rte_eth_xstat *stats, unsigned int first)
+put_queue(const struct vhu_eth *eth, struct vhu_queue *queue, struct rte_eth_xstat *stats,
+	unsigned int first)
 {
-	uint64_t values[PER_QUEUE];
-	const unsigned int count = read_queue(queue, values);
+	uint64_t values[MOST_PER_QUEUE];
+	const unsigned int count = read_queue(eth, queue, values);
 	unsigned int row;
 
 	for (row = 0; row < count; row++) {
@@ -200,15 +219,15 @@ int
 vhu_eth_xstats_get(struct rte_eth_dev *dev, struct rte_eth_xstat *stats, unsigned int size)
 {
 	const struct vhu_eth *eth = vhu_eth_of(dev);
-	const unsigned int count = eth->arguments.queues * 2 * PER_QUEUE;
+	const unsigned int count = count_all(eth);
 	unsigned int at = 0;
 	uint16_t pair;
 
 	if (stats == NULL || size < count)
 		return count;
 	for (pair = 0; pair < eth->arguments.queues; pair++)
-		at += put_queue(eth->receive[pair].handle, stats, at);
+		at += put_queue(eth, eth->receive[pair].handle, stats, at);
 	for (pair = 0; pair < eth->arguments.queues; pair++)
-		at += put_queue(eth->transmit[pair].handle, stats, at);
+		at += put_queue(eth, eth->transmit[pair].handle, stats, at);
 	return at;
 }
