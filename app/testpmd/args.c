@@ -31,6 +31,7 @@ static const char help_text[] =
 	"       iommu, postcopy, control-queue, hash, in-band=0|1\n"
 	"                           features offered if asked for with 1 (0)\n"
 	"       call-handover=0|1   the control thread notifies the guest, not the lcores (0)\n"
+	"       histograms=0|1      count frames by size, bursts by the frames in them (0)\n"
 	"       csum=offload|software  who makes checksums in csum mode (offload)\n"
 	"       tso=BYTES           segment size for TCP frames in csum mode (as received)\n"
 	"  --fwd MODE               io mac macswap rxonly txonly flowgen csum icmpecho (io)\n"

@@ -10,6 +10,7 @@
 cmdline_parse_ctx_t console_commands[] = {
 	&cmd_help, &cmd_start, &cmd_start_first, &cmd_start_first_count, &cmd_stop,
 	&cmd_port_attach, &cmd_port_detach, &cmd_port_csum, &cmd_port_tso,
+	&cmd_port_histograms,
 	&cmd_set_fwd, &cmd_set_burst, &cmd_set_txpkts, &cmd_set_period, &cmd_set_peer,
 	&cmd_show_port, &cmd_show_port_json, &cmd_show_port_all, &cmd_show_port_all_json,
 	&cmd_show_port_one, &cmd_show_port_one_json, &cmd_show_other, &cmd_show_other_json,

@@ -50,7 +50,8 @@ extern cmdline_parse_inst_t cmd_help, cmd_quit, cmd_wait, cmd_start, cmd_start_f
 	cmd_start_first_count, cmd_stop, cmd_clear_stats;
 extern cmdline_parse_inst_t cmd_set_fwd, cmd_set_burst, cmd_set_txpkts, cmd_set_period,
 	cmd_set_peer;
-extern cmdline_parse_inst_t cmd_port_attach, cmd_port_detach, cmd_port_csum, cmd_port_tso;
+extern cmdline_parse_inst_t cmd_port_attach, cmd_port_detach, cmd_port_csum, cmd_port_tso,
+	cmd_port_histograms;
 extern cmdline_parse_inst_t cmd_show_port, cmd_show_port_json, cmd_show_port_all,
 	cmd_show_port_all_json, cmd_show_port_one, cmd_show_port_one_json, cmd_show_other,
 	cmd_show_other_json;

@@ -92,6 +92,22 @@ change(void *result, struct cmdline *editor, void *data)
 	engine_restart();
 }
 
+/* Forwarding goes on: the library switches between two bursts. */
+static void
+change_histograms(void *result, struct cmdline *editor, void *data)
+{
+	const struct words *words = result;
+	char why[WHY_SIZE];
+	struct port *port = port_find(words->noun, why);
+
+	(void)editor;
+	(void)data;
+	if (port == NULL)
+		console_fail(why);
+	else if (vhu_port_set_histograms(port->vhu, strcmp(words->value, "on") == 0) != 0)
+		console_fail(vhu_error_text());
+}
+
 static cmdline_parse_token_string_t port_verb = WORD(verb, "port");
 static cmdline_parse_token_string_t attach_what = WORD(what, "attach");
 static cmdline_parse_token_string_t detach_what = WORD(what, "detach");
@@ -102,6 +118,8 @@ static cmdline_parse_token_string_t set_noun = WORD(tail, "port");
 static cmdline_parse_token_string_t any_port = WORD(noun, NULL);
 static cmdline_parse_token_string_t csum = WORD(what, "csum");
 static cmdline_parse_token_string_t csum_value = WORD(value, "offload#software");
+static cmdline_parse_token_string_t histograms = WORD(what, "histograms");
+static cmdline_parse_token_string_t on_off = WORD(value, "on#off");
 static cmdline_parse_token_string_t tso = WORD(what, "tso");
 
 COMMAND(cmd_port_attach, attach, NULL,
@@ -112,6 +130,9 @@ COMMAND(cmd_port_detach, detach, NULL, "port detach N|NAME: remove a port",
 COMMAND(cmd_port_csum, change, NULL,
 	"set port N|NAME csum offload|software: who makes checksums in csum mode",
 	TOKEN(set_verb), TOKEN(set_noun), TOKEN(any_port), TOKEN(csum), TOKEN(csum_value));
+COMMAND(cmd_port_histograms, change_histograms, NULL,
+	"set port N|NAME histograms on|off: count frames by size, bursts by the frames in them",
+	TOKEN(set_verb), TOKEN(set_noun), TOKEN(any_port), TOKEN(histograms), TOKEN(on_off));
 COMMAND(cmd_port_tso, change, NULL,
 	"set port N|NAME tso BYTES: segment size for TCP in csum mode, 0: as received",
 	TOKEN(set_verb), TOKEN(set_noun), TOKEN(any_port), TOKEN(tso), TOKEN(any_value));

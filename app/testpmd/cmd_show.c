@@ -59,14 +59,14 @@ static struct form all_table, all_json = { .json = true }, one_table = { .one = 
 
 static cmdline_parse_token_string_t verb = WORD(verb, "show");
 static cmdline_parse_token_string_t port_noun = WORD(noun, "port");
-static cmdline_parse_token_string_t what = WORD(what, "info#stats#xstats#rings#memory");
+static cmdline_parse_token_string_t what = WORD(what, "info#stats#xstats#histograms#rings#memory");
 static cmdline_parse_token_string_t all = WORD(value, "all");
 static cmdline_parse_token_num_t number = NUMBER(number);
 static cmdline_parse_token_string_t json = WORD(tail, "json");
 static cmdline_parse_token_string_t other_noun = WORD(noun, "config#events");
 
 COMMAND(cmd_show_port, show_port, &all_table,
-	"show port info|stats|xstats|rings|memory: of all ports",
+	"show port info|stats|xstats|histograms|rings|memory: of all ports",
 	TOKEN(verb), TOKEN(port_noun), TOKEN(what));
 COMMAND(cmd_show_port_json, show_port, &all_json, "show port WHAT json: of all ports",
 	TOKEN(verb), TOKEN(port_noun), TOKEN(what), TOKEN(json));

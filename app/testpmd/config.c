@@ -263,13 +263,13 @@ apply_offer(const char *key, const char *value, struct port_spec *spec, char why
 }
 
 static bool
-apply_handover(const char *key, const char *value, struct port_spec *spec, char why[WHY_SIZE])
+apply_switch(const char *key, const char *value, bool *target, char why[WHY_SIZE])
 {
 	uint64_t on;
 
 	if (!parse_number(key, value, 0, 1, &on, why))
 		return false;
-	spec->call_handover = on;
+	*target = on;
 	return true;
 }
 
@@ -306,7 +306,9 @@ apply_key(const char *key, const char *value, void *data)
 	else if (strcmp(key, "features-off") == 0)
 		good = parse_features(value, &spec->features_disabled, target->why);
 	else if (strcmp(key, "call-handover") == 0)
-		good = apply_handover(key, value, spec, target->why);
+		good = apply_switch(key, value, &spec->call_handover, target->why);
+	else if (strcmp(key, "histograms") == 0)
+		good = apply_switch(key, value, &spec->histograms, target->why);
 	else if (find_offer(key) < VHU_OFFERS)
 		good = apply_offer(key, value, spec, target->why);
 	else
@@ -327,7 +329,7 @@ bool
 parse_port_spec(const char *text, struct port_spec *spec, char why[WHY_SIZE])
 {
 	static const char *const keys[] = { "path", "name", "queues", "client", "server", "mtu",
-		"mode", "features-off", "call-handover", "csum", "tso", NULL };
+		"mode", "features-off", "call-handover", "histograms", "csum", "tso", NULL };
 	struct port_spec result = { .queue_pairs = 1, .offers = default_offers() };
 	struct spec_target target = { .spec = &result, .why = why };
 	struct rte_kvargs *pairs = rte_kvargs_parse(text, NULL);

@@ -42,6 +42,7 @@ struct port_spec {
 	uint32_t offers;          /* as vhu_port_options.offers */
 	uint64_t features_disabled;
 	bool call_handover;     /* as in vhu_port_options */
+	bool histograms;        /* as in vhu_port_options */
 	bool software_checksum; /* csum mode computes instead of asking for offload */
 	uint16_t tso_size;      /* csum mode: segment size for TCP frames, 0: as received */
 };

@@ -112,6 +112,7 @@ port_open(struct port *port, char why[WHY_SIZE])
 	options.offers = spec->offers;
 	options.features_disabled = spec->features_disabled;
 	options.call_handover = spec->call_handover;
+	options.histograms = spec->histograms;
 	options.socket_mode = spec->socket_mode;
 	if (vhu_port_create(&options, &port->vhu) != 0) {
 		snprintf(why, WHY_SIZE, "port %s: %s", spec->path, vhu_error_text());

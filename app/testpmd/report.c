@@ -86,6 +86,7 @@ put_negotiated(json_t *object, const struct vhu_port_info *info)
 	json_object_set_new(object, "inflight", json_boolean(info->inflight));
 	json_object_set_new(object, "channel", json_boolean(info->channel));
 	json_object_set_new(object, "control_queue", json_boolean(info->control_queue));
+	json_object_set_new(object, "histograms", json_boolean(info->histograms));
 	put_text(object, "postcopy", vhu_postcopy_name(info->postcopy));
 	put(object, "iotlb_entries", info->iotlb_entries);
 	put(object, "iotlb_misses", info->iotlb_misses);
@@ -195,6 +196,7 @@ put_xstat(json_t *values, const char *direction, unsigned int pair, const char *
 static void
 put_queue_xstats(json_t *values, const char *direction, unsigned int pair, struct vhu_queue *queue)
 {
+	struct vhu_queue_histograms histograms;
 	struct vhu_queue_stats stats;
 
 	vhu_queue_stats(queue, &stats);
@@ -208,6 +210,10 @@ put_queue_xstats(json_t *values, const char *direction, unsigned int pair, struc
 	for (unsigned int reason = 0; reason < VHU_DROPS; reason++)
 		put_xstat(values, direction, pair, "drop_",
 			vhu_drop_name((enum vhu_drop)reason), stats.drops[reason]);
+	vhu_queue_histograms(queue, &histograms);
+	for (unsigned int i = 0; i < VHU_HISTOGRAMS; i++)
+		put_xstat(values, direction, pair, vhu_histogram_name((enum vhu_histogram)i), "",
+			histograms.counts[i]);
 }
 
 json_t *
@@ -220,6 +226,40 @@ report_xstats(const struct port *port)
 		put_queue_xstats(values, "tx", pair, vhu_port_tx_queue(port->vhu, pair));
 	}
 	json_object_set_new(object, "xstats", values);
+	return object;
+}
+
+static json_t *
+histogram_object(const struct port *port, uint16_t pair, const char *direction,
+	struct vhu_queue *queue)
+{
+	struct vhu_queue_histograms histograms;
+	json_t *object = json_object();
+
+	vhu_queue_histograms(queue, &histograms);
+	put(object, "port", port->id);
+	put(object, "pair", pair);
+	put_text(object, "direction", direction);
+	for (unsigned int i = 0; i < VHU_HISTOGRAMS; i++)
+		put(object, vhu_histogram_name((enum vhu_histogram)i), histograms.counts[i]);
+	return object;
+}
+
+json_t *
+report_histograms(const struct port *port)
+{
+	json_t *object = port_object(port), *list = json_array();
+	struct vhu_port_info info;
+
+	vhu_port_info(port->vhu, &info);
+	json_object_set_new(object, "on", json_boolean(info.histograms));
+	for (uint16_t pair = 0; pair < port->spec.queue_pairs; pair++) {
+		json_array_append_new(list,
+			histogram_object(port, pair, "tx", vhu_port_tx_queue(port->vhu, pair)));
+		json_array_append_new(list,
+			histogram_object(port, pair, "rx", vhu_port_rx_queue(port->vhu, pair)));
+	}
+	json_object_set_new(object, "histograms", list);
 	return object;
 }
 

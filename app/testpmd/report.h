@@ -17,6 +17,7 @@
 json_t *report_info(const struct port *port);
 json_t *report_stats(const struct port *port);
 json_t *report_xstats(const struct port *port);
+json_t *report_histograms(const struct port *port);
 json_t *report_rings(const struct port *port);
 json_t *report_memory(const struct port *port);
 json_t *report_settings(void);

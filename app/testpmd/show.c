@@ -6,7 +6,8 @@
 
 #include "table.h"
 
-const char *const show_words[SHOW_WHATS] = { "info", "stats", "xstats", "rings", "memory" };
+const char *const show_words[SHOW_WHATS] = { "info", "stats", "xstats", "histograms", "rings",
+	"memory" };
 
 static const struct column stats_columns[] = {
 	{ "port", "port" }, { "rx packets", "rx.packets" }, { "rx bytes", "rx.bytes" },
@@ -15,6 +16,23 @@ static const struct column stats_columns[] = {
 	{ "tx unsent", "tx.unsent" }, { "rx Mpps", "rx_mpps" }, { "tx Mpps", "tx_mpps" },
 	{ "Gbit/s", "gbps" }, { "cycles/packet", "cycles_per_packet" },
 	{ "active s", "active_seconds" }, { NULL, NULL } };
+
+static const struct column size_columns[] = {
+	{ "port", "port" }, { "pair", "pair" }, { "direction", "direction" },
+	{ "< 64", "undersize_packets" }, { "64", "size_64_packets" },
+	{ "65-127", "size_65_127_packets" }, { "128-255", "size_128_255_packets" },
+	{ "256-511", "size_256_511_packets" }, { "512-1023", "size_512_1023_packets" },
+	{ "1024-1518", "size_1024_1518_packets" }, { "> 1518", "size_1519_max_packets" },
+	{ "multicast", "multicast_packets" }, { "broadcast", "broadcast_packets" },
+	{ NULL, NULL } };
+
+static const struct column burst_columns[] = {
+	{ "port", "port" }, { "pair", "pair" }, { "direction", "direction" },
+	{ "1", "bursts_of_1" }, { "2-3", "bursts_of_2_3" }, { "4-7", "bursts_of_4_7" },
+	{ "8-15", "bursts_of_8_15" }, { "16-31", "bursts_of_16_31" },
+	{ "32-63", "bursts_of_32_63" }, { "64-127", "bursts_of_64_127" },
+	{ "128-255", "bursts_of_128_255" }, { "> 255", "bursts_of_256_max" },
+	{ "full", "bursts_full" }, { NULL, NULL } };
 
 static const struct column ring_columns[] = {
 	{ "port", "port" }, { "pair", "pair" }, { "direction", "direction" }, { "ring", "ring" },
@@ -42,6 +60,8 @@ document_of(enum show_what what, const struct port *port)
 		return report_stats(port);
 	case SHOW_XSTATS:
 		return report_xstats(port);
+	case SHOW_HISTOGRAMS:
+		return report_histograms(port);
 	case SHOW_RINGS:
 		return report_rings(port);
 	default:
@@ -133,6 +153,25 @@ print_concatenated(FILE *out, const json_t *documents, const char *member,
 }
 
 static void
+print_histograms(FILE *out, const json_t *documents)
+{
+	size_t index;
+	const json_t *document;
+
+	fprintf(out, "frames by size in bytes, without CRC\n");
+	print_concatenated(out, documents, "histograms", size_columns);
+	fprintf(out, "bursts by the frames that they moved\n");
+	print_concatenated(out, documents, "histograms", burst_columns);
+	json_array_foreach(documents, index, document) {
+		long long id = json_integer_value(json_object_get(document, "port"));
+
+		if (!json_is_true(json_object_get(document, "on")))
+			fprintf(out, "  port %lld does not count: set port %lld histograms on\n",
+				id, id);
+	}
+}
+
+static void
 print_blocks(FILE *out, const json_t *documents, const char *member)
 {
 	size_t index;
@@ -154,6 +193,8 @@ print_tables(FILE *out, enum show_what what, const json_t *documents)
 {
 	if (what == SHOW_STATS)
 		print_stats(out, documents);
+	else if (what == SHOW_HISTOGRAMS)
+		print_histograms(out, documents);
 	else if (what == SHOW_RINGS)
 		print_concatenated(out, documents, "rings", ring_columns);
 	else if (what == SHOW_MEMORY)

@@ -14,7 +14,8 @@
 
 #include "report.h"
 
-enum show_what { SHOW_INFO, SHOW_STATS, SHOW_XSTATS, SHOW_RINGS, SHOW_MEMORY, SHOW_WHATS };
+enum show_what { SHOW_INFO, SHOW_STATS, SHOW_XSTATS, SHOW_HISTOGRAMS, SHOW_RINGS, SHOW_MEMORY,
+	SHOW_WHATS };
 
 /* Words of enum show_what. */
 extern const char *const show_words[SHOW_WHATS];

@@ -15,7 +15,7 @@ from rig import place, traffic
 from rig.process import Process, wait_until
 
 TIMEOUT = 60
-SHOWS = ["info", "stats", "xstats", "rings", "memory"]
+SHOWS = ["info", "stats", "xstats", "histograms", "rings", "memory"]
 
 
 @pytest.fixture(autouse=True)
@@ -114,6 +114,7 @@ PORT = ["--port", "path=/nonexistent/0.sock"]
     (["--port", "path=/a,features-off=WARP"], "'WARP'", "CSUM:MRG_RXBUF"),
     (["--port", "path=/a,packed=no"], "'no'", "0 to 1"),
     (["--port", "path=/a,iommu=2"], "'2'", "0 to 1"),
+    (["--port", "path=/a,histograms=on"], "'on'", "0 to 1"),
     (["--port", "path=/a,colour=red"], "'colour'", "control-queue, hash, announce"),
     (["--port", "path=/a,colour=red"], "'colour'", "path, name, queues"),
     (["--port", "path=/a", "--port", "path=/a"], "'/a'", "twice"),
@@ -246,6 +247,30 @@ def test_xstats_exist_before_a_guest_does(path):
     names = documents(result.stdout)[0]["xstats"]
     for name in ("rx_q0_packets", "tx_q0_packets", "rx_q0_drop_bad_offload", "tx_q0_calls"):
         assert names[name] == 0
+
+
+def test_histograms_are_off_until_they_are_switched_on(path):
+    result = prompt(path, "show port info 0 json", "show port histograms 0 json",
+                    "show port histograms", f"set port {path.name} histograms on",
+                    "show port histograms 0 json", "show port histograms",
+                    "set port 0 histograms off", "show port info 0 json")
+    assert result.returncode == 0, result.stderr
+    off, no_counts, on, off_again = documents(result.stdout)
+    assert off["histograms"] is off_again["histograms"] is no_counts["on"] is False
+    assert on["on"] is True
+    assert [row["direction"] for row in on["histograms"]] == ["tx", "rx"]
+    for row in on["histograms"]:
+        counters = {name: value for name, value in row.items() if "packets" in name or
+                    "bursts" in name}
+        assert len(counters) == 20 and not any(counters.values())
+    assert result.stdout.count("port 0 does not count: set port 0 histograms on") == 1
+    assert result.stdout.count("1024-1518") == result.stdout.count("128-255  > 255") == 2
+
+
+@pytest.mark.parametrize("command", ["set port 7 histograms on", "set port none histograms off"])
+def test_histograms_of_no_port_are_refused(path, command):
+    result = prompt(path, command)
+    assert "no port '" in result.stdout + result.stderr
 
 
 def test_json_on_standard_output_is_alone(path):

@@ -101,6 +101,8 @@ class VhuTestpmd(BackEnd):
         start = len(self.process.lines)
         self.process.write(f"show {what} json\n")
         end, _ = self.process.wait_for(r"^[\]}]", start=start)
+        while self.process.lines[start][:1] not in ("[", "{"):
+            start += 1  # a line of the log came first
         return json.loads("\n".join(self.process.lines[start:end + 1]))
 
     def summary(self):
