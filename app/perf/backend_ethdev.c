@@ -77,10 +77,14 @@ static int
 open_port(struct perf_port *port, const char *path, const struct perf_row *row)
 {
 	char arguments[192];
+	int used;
 
 	/* Both offer the guest checksum and segmentation offload, or neither does. */
-	snprintf(arguments, sizeof(arguments), "iface=%s,queues=1,tso=%d,iommu-support=%d", path,
-		row->offloads, row->iommu);
+	used = snprintf(arguments, sizeof(arguments), "iface=%s,queues=1,tso=%d,iommu-support=%d",
+		path, row->offloads, row->iommu);
+	/* net_vhost cannot do without: it always keeps them. */
+	if (row->statistics && port->backend == &perf_net_vhu)
+		snprintf(arguments + used, sizeof(arguments) - used, ",histograms=1");
 	return open_device(port, arguments, row->offloads);
 }
 

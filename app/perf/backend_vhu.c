@@ -21,6 +21,7 @@ open_port(struct perf_port *port, const char *path, const struct perf_row *row)
 	vhu_port_options_init(&options);
 	options.path = path;
 	options.name = port->name;
+	options.histograms = row->statistics;
 	if (row->iommu)
 		options.offers |= VHU_OFFER_BIT(IOMMU);
 	if (vhu_port_create(&options, &handle) != 0) {

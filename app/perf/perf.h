@@ -67,7 +67,7 @@ struct perf_row {
 	bool logging;
 	bool iommu;
 	bool touch;             /* the driver writes and reads payload */
-	bool statistics;        /* those that rte_vhost keeps if asked to, sizes included */
+	bool statistics;        /* those that are kept if asked for, sizes of frames included */
 };
 
 struct perf_port;

@@ -33,7 +33,7 @@ TITLES = {
     "idle": "Idle ports beside the busy one", "regions": "Memory regions",
     "offloads": "Checksum and segmentation offload", "indirect": "Indirect descriptors",
     "logging": "Dirty log on", "iommu": "Behind an IOMMU",
-    "statistics": "Statistics of rte_vhost on",
+    "statistics": "Statistics with sizes of frames",
     "touch": "A driver that reads and writes each byte",
 }
 VALUES = ["cycles", "mpps", "to_peer", "to_floor"]
