@@ -45,7 +45,7 @@ vu_kick_ourselves(const VuVirtq *vq)
 	static const uint64_t one = 1;
 	ssize_t written;
 
-	if (vq->kick_fd < 0 || vq->handler == NULL)
+	if (vq->kick_fd < 0 || (vq->handler == NULL && !vu_queue_owes(vq->own)))
 		return;
 	written = write(vq->kick_fd, &one, sizeof(one));
 	(void)written; /* full: it is readable; a pipe's reading end: its writer will have kicked */

@@ -217,15 +217,16 @@ vu_queue_push_burst(VuDev *dev, VuVirtq *vq, VuElementPool *pool, void *const *e
 {
 	struct vu_queue *queue = vq->own;
 	const struct vhu_snapshot *snapshot = vu_queue_enter(queue);
+	unsigned int i;
 	bool direct = snapshot != NULL && vhu_direct_open(&queue->elements, snapshot);
 
-	(void)dev;
 	if (direct)
 		give_direct(queue, snapshot, pool, elements, lengths, count);
 	else if (snapshot != NULL)
 		give_any(queue, snapshot, elements, lengths, count);
 	if (snapshot == NULL) {
-		vu_queue_late(queue, count);
+		for (i = 0; i < count; i++)
+			vu_queue_push(dev, vq, elements[i], lengths == NULL ? 0 : lengths[i]);
 	} else {
 		vu_queue_show_inuse(vq, queue);
 		vu_queue_leave(queue);

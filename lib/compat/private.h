@@ -36,8 +36,18 @@
 struct vu_held {
 	uint16_t count;                /**< writable segments */
 	uint16_t room;                 /**< of more, which is kept for the next element */
+	bool owed;                     /**< it is back, but the ring rests (owed.c) */
 	struct iovec few[VU_HELD_INLINE];
 	struct iovec *more;
+};
+
+/** What was done to a ring that rests, and is to be done when it goes on (owed.c). */
+struct vu_owed {
+	enum { VU_OWED_PUSH, VU_OWED_FILL, VU_OWED_FLUSH, VU_OWED_REWIND, VU_OWED_NOTIFY,
+		VU_OWED_WISH } what;
+	uint32_t id;                   /**< of the element, if any */
+	uint32_t number;               /**< bytes written to it; elements; are kicks wanted? */
+	uint16_t index;                /**< fill: its place */
 };
 
 /** The library's side of a VuVirtq. */
@@ -69,6 +79,15 @@ struct vu_queue {
 	 */
 	_Atomic(uint32_t) late;
 	uint32_t left_out;     /**< dispatching thread: that were out when the ring stopped */
+	/*
+	 * For a ring that rests (owed.c). The queue's thread's; the dispatching thread's while the
+	 * ring is parked.
+	 */
+	_Atomic(bool) owes;    /**< any of the below; the dispatching thread: reads at any time */
+	bool owes_call;        /**< behind all else the driver is to be notified ... */
+	bool owes_wish;        /**< ... and told whether kicks are wanted */
+	uint32_t owed_count;
+	struct vu_owed *owed;  /**< NULL: no IOMMU was negotiated when the ring started */
 	uint16_t index;
 	bool watched;          /**< set_watch() was called for the kick descriptor */
 	bool panicked;         /**< the program was told that the ring is broken */
@@ -199,6 +218,23 @@ void vu_queue_late(struct vu_queue *queue, uint32_t count);
 /** Out of the way of the inline function: look for what is to come back. */
 void vu_queue_look_back(struct vu_queue *queue);
 
+/* owed.c */
+
+/** Room for what can come back to a ring of that size. @return NULL if out of memory. */
+struct vu_owed *vu_owed_new(uint16_t size);
+/**
+ * The ring cannot be used, and has been entered: leave it, and do this when it goes on if it rests.
+ * @return false: it is stopped, nobody wants it.
+ */
+bool vu_queue_owe(struct vu_queue *queue, const struct vhu_snapshot *snapshot,
+	struct vu_owed owed);
+/** The ring has gone on: do what is owed. In the ring. */
+void vu_queue_pay(struct vu_queue *queue, const struct vhu_snapshot *snapshot);
+/** The ring stops instead, and nobody is inside. The dispatching thread. */
+void vu_queue_forget_owed(struct vu_queue *queue);
+/** Wake the program where a ring has gone on that is owed something. The dispatching thread. */
+void vu_wake_debtors(struct vu_device *own);
+
 /* memory.c */
 
 /** Make dev->regions what the engine has mapped now. */
@@ -224,6 +260,13 @@ vu_is_broken(const VuDev *dev)
 	return __builtin_expect(__atomic_load_n(&dev->broken, __ATOMIC_RELAXED), 0);
 }
 
+/** Is anything owed to the driver? In the ring. */
+static inline bool
+vu_queue_owes(const struct vu_queue *queue)
+{
+	return __builtin_expect(atomic_load_explicit(&queue->owes, memory_order_relaxed), 0);
+}
+
 /** Is it? Then the reader has been left, and nothing of the queue is to be touched. */
 static inline bool
 vu_queue_is_stopped(struct vu_queue *queue, const struct vhu_snapshot *snapshot)
@@ -247,7 +290,42 @@ vu_queue_enter(struct vu_queue *queue)
 	if (vu_is_broken(queue->dev))
 		return NULL;
 	snapshot = vhu_reader_enter(&queue->elements.ring.reader);
-	return vu_queue_is_stopped(queue, snapshot) ? NULL : snapshot;
+	if (vu_queue_is_stopped(queue, snapshot))
+		return NULL;
+	if (vu_queue_owes(queue))
+		vu_queue_pay(queue, snapshot);
+	return snapshot;
+}
+
+/**
+ * The ring has been entered to do this. @return false, and nothing is to be left or touched, if
+ * that is done later (*@p later) or never.
+ */
+static inline bool
+vu_queue_takes(struct vu_queue *queue, const struct vhu_snapshot *snapshot, struct vu_owed owed,
+	bool *later)
+{
+	*later = false;
+	if (__builtin_expect(snapshot->size == 0, 0)) {
+		*later = vu_queue_owe(queue, snapshot, owed);
+		return false;
+	}
+	if (vu_queue_owes(queue))
+		vu_queue_pay(queue, snapshot);
+	return true;
+}
+
+/** As vu_queue_enter() for what has to be done even if the ring rests: later. */
+static inline const struct vhu_snapshot *
+vu_queue_enter_or_owe(struct vu_queue *queue, struct vu_owed owed, bool *later)
+{
+	const struct vhu_snapshot *snapshot;
+
+	*later = false;
+	if (vu_is_broken(queue->dev))
+		return NULL;
+	snapshot = vhu_reader_enter(&queue->elements.ring.reader);
+	return vu_queue_takes(queue, snapshot, owed, later) ? snapshot : NULL;
 }
 
 /** Stop using it; the program is told if the ring broke meanwhile. */

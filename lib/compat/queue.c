@@ -20,8 +20,10 @@ free_held(struct vu_queue *queue)
 		free(queue->held[i].more);
 	free(queue->held);
 	free(queue->awaited);
+	free(queue->owed);
 	queue->held = NULL;
 	queue->awaited = NULL;
+	queue->owed = NULL;
 	queue->held_count = 0;
 }
 
@@ -39,14 +41,20 @@ vu_queue_prepare(struct vu_queue *queue, uint16_t size)
 	void *memory = malloc(vhu_element_queue_memory(size));
 	struct vu_held *held = calloc(size, sizeof(*held));
 	uint32_t *awaited = calloc(size, sizeof(*awaited));
+	/* No other rings ever rest. */
+	bool rests = vhu_device_features(queue->dev->own->device) &
+		VHU_BIT(VIRTIO_F_IOMMU_PLATFORM);
+	struct vu_owed *owed = rests ? vu_owed_new(size) : NULL;
 
-	if (memory == NULL || held == NULL || awaited == NULL) {
+	if (memory == NULL || held == NULL || awaited == NULL || (rests && owed == NULL)) {
 		free(memory);
 		free(held);
 		free(awaited);
+		free(owed);
 		return -ENOMEM;
 	}
 	vu_queue_free(queue);
+	queue->owed = owed;
 	queue->memory = memory;
 	queue->held = held;
 	queue->awaited = awaited;
@@ -78,6 +86,7 @@ vu_queue_place(struct vu_queue *queue, const struct vhu_snapshot *snapshot, uint
 void
 vu_queue_return_rest(struct vu_queue *queue)
 {
+	vu_queue_forget_owed(queue);
 	/* Put back or not, the program still has them. */
 	queue->left_out = queue->elements.in_flight;
 	/* Those in an in-flight area are found there by whoever comes next. */
@@ -207,6 +216,8 @@ pop_any(VuVirtq *vq, const struct vhu_snapshot *snapshot, size_t sz, void *block
 	free(block);
 	if (vu_queue_is_stopped(queue, snapshot))
 		return NULL;
+	if (vu_queue_owes(queue))
+		vu_queue_pay(queue, snapshot);
 	element = sz < sizeof(*element) ? NULL : take_any(queue, snapshot, sz);
 	vu_queue_show_inuse(vq, queue);
 	vu_queue_leave(queue);
@@ -251,16 +262,19 @@ bool
 vu_queue_rewind(VuDev *dev, VuVirtq *vq, unsigned int num)
 {
 	struct vu_queue *queue = vq->own;
-	const struct vhu_snapshot *snapshot = vu_queue_enter(queue);
+	const struct vhu_snapshot *snapshot;
 	bool done;
 
 	(void)dev;
-	if (snapshot == NULL) {
-		vu_queue_late(queue, num <= UINT16_MAX ? num : 0);
+	if (num > UINT16_MAX)
 		return false;
+	snapshot = vu_queue_enter_or_owe(queue,
+		(struct vu_owed){ VU_OWED_REWIND, .number = num }, &done);
+	if (snapshot == NULL) {
+		vu_queue_late(queue, done ? 0 : num);
+		return done;
 	}
-	done = num <= UINT16_MAX &&
-		vhu_elements_untake(&queue->elements, snapshot, (uint16_t)num);
+	done = vhu_elements_untake(&queue->elements, snapshot, (uint16_t)num);
 	vu_queue_show_inuse(vq, queue);
 	vu_queue_leave(queue);
 	return done;
@@ -279,13 +293,18 @@ vu_queue_fill(VuDev *dev, VuVirtq *vq, const VuVirtqElement *elem, unsigned int 
 	unsigned int idx)
 {
 	struct vu_queue *queue = vq->own;
-	const struct vhu_snapshot *snapshot = vu_queue_enter(queue);
+	const struct vhu_snapshot *snapshot;
 	struct vhu_element held;
+	bool later;
 
 	(void)dev;
+	if (idx > UINT16_MAX)
+		return;
+	snapshot = vu_queue_enter_or_owe(queue,
+		(struct vu_owed){ VU_OWED_FILL, elem->index, len, (uint16_t)idx }, &later);
 	if (snapshot == NULL)
 		return;
-	if (idx <= UINT16_MAX && vu_held(queue, snapshot, elem->index, &held))
+	if (vu_held(queue, snapshot, elem->index, &held))
 		vhu_elements_fill(&queue->elements, snapshot, &held, len, (uint16_t)idx);
 	vu_queue_leave(queue);
 }
@@ -294,11 +313,13 @@ void
 vu_queue_flush(VuDev *dev, VuVirtq *vq, unsigned int num)
 {
 	struct vu_queue *queue = vq->own;
-	const struct vhu_snapshot *snapshot = vu_queue_enter(queue);
+	bool later;
+	const struct vhu_snapshot *snapshot = vu_queue_enter_or_owe(queue,
+		(struct vu_owed){ VU_OWED_FLUSH, .number = num }, &later);
 
 	(void)dev;
 	if (snapshot == NULL) {
-		vu_queue_late(queue, num <= UINT16_MAX ? num : 0);
+		vu_queue_late(queue, later || num > UINT16_MAX ? 0 : num);
 		return;
 	}
 	vhu_elements_flush(&queue->elements, snapshot,
@@ -313,9 +334,12 @@ push_any(VuVirtq *vq, const struct vhu_snapshot *snapshot, unsigned int id, unsi
 {
 	struct vu_queue *queue = vq->own;
 	struct vhu_element held;
+	bool later;
 
-	if (vu_queue_is_stopped(queue, snapshot)) {
-		vu_queue_late(queue, 1);
+	if (!vu_queue_takes(queue, snapshot, (struct vu_owed){ VU_OWED_PUSH, id, len, 0 },
+			&later)) {
+		if (!later)
+			vu_queue_late(queue, 1);
 		return;
 	}
 	if (vu_held(queue, snapshot, id, &held) &&
@@ -351,7 +375,9 @@ void
 vu_queue_notify(VuDev *dev, VuVirtq *vq)
 {
 	struct vu_queue *queue = vq->own;
-	const struct vhu_snapshot *snapshot = vu_queue_enter(queue);
+	bool later;
+	const struct vhu_snapshot *snapshot = vu_queue_enter_or_owe(queue,
+		(struct vu_owed){ .what = VU_OWED_NOTIFY }, &later);
 
 	(void)dev;
 	if (snapshot == NULL)
@@ -365,7 +391,9 @@ void
 vu_queue_notify_sync(VuDev *dev, VuVirtq *vq)
 {
 	struct vu_queue *queue = vq->own;
-	const struct vhu_snapshot *snapshot = vu_queue_enter(queue);
+	bool later;
+	const struct vhu_snapshot *snapshot = vu_queue_enter_or_owe(queue,
+		(struct vu_owed){ .what = VU_OWED_NOTIFY }, &later);
 
 	(void)dev;
 	if (snapshot == NULL)

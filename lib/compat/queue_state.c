@@ -45,9 +45,13 @@ void
 vu_queue_set_notification(VuDev *dev, VuVirtq *vq, int enable)
 {
 	struct vu_queue *queue = vq->own;
-	const struct vhu_snapshot *snapshot = vu_queue_enter(queue);
+	bool later;
+	const struct vhu_snapshot *snapshot = vu_queue_enter_or_owe(queue,
+		(struct vu_owed){ VU_OWED_WISH, .number = enable != 0 }, &later);
 
 	(void)dev;
+	if (later)
+		vq->notification = enable != 0;
 	if (snapshot == NULL)
 		return;
 	vq->notification = enable != 0;

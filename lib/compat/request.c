@@ -179,6 +179,7 @@ vu_attend(struct vu_device *own)
 	vhu_device_check_broken(own->device);
 	vhu_device_tick(own->device);
 	vu_kept_release(own);
+	vu_wake_debtors(own);
 }
 
 void

@@ -264,9 +264,14 @@ bool vhu_ring_visible(const struct vhu_device *device, const struct vhu_device_r
 void vhu_ring_set_enabled(struct vhu_device_ring *ring, bool enabled);
 /** Free a snapshot that was not published, or that nobody uses any more. */
 void vhu_published_free(struct vhu_device *device, struct vhu_published *published);
-/** Publish; NULL parks. What was there goes into the bin. */
+/** Publish; NULL parks what was running. What was there goes into the bin. */
 void vhu_ring_swap(struct vhu_device_ring *ring, struct vhu_published *published,
 	struct vhu_bin *bin);
+/** Take a running ring away from lcores until its memory is translated again. */
+void vhu_ring_rest(const struct vhu_device *device, struct vhu_device_ring *ring,
+	struct vhu_bin *bin);
+/** The same for good, also of a ring that rests. */
+void vhu_ring_park(struct vhu_device_ring *ring, struct vhu_bin *bin);
 /**
  * Build ring->next on this map for every ring that is alive and enabled, or, if @p enabling, for
  * those that are alive and not enabled yet. Rings whose memory is not in the map are left out.

@@ -294,8 +294,7 @@ unmap_rings(struct vhu_device *device, uint64_t first, uint64_t last, struct vhu
 
 		if (!vhu_ring_alive(ring) || !is_concerned(device, ring, first, last))
 			continue;
-		ring->unmapped = true;
-		vhu_ring_swap(ring, NULL, bin);
+		vhu_ring_rest(device, ring, bin);
 	}
 }
 

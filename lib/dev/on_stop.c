@@ -47,7 +47,7 @@ vhu_on_get_vring_base(struct vhu_device *device, struct vhu_message *m, struct v
 	if (!leaves_in_flight(device, ring, m->request))
 		vhu_ring_tell_stopping(device, ring);
 	vhu_device_defer(device);
-	vhu_ring_swap(ring, NULL, bin);
+	vhu_ring_park(ring, bin);
 	bin->ring = ring->index;
 	bin->then = base_final;
 	vhu_bin_retire(bin, ring);

@@ -106,8 +106,10 @@ vhu_published_free(struct vhu_device *device, struct vhu_published *published)
 	vhu_device_drop_map(device, map);
 }
 
-void
-vhu_ring_swap(struct vhu_device_ring *ring, struct vhu_published *published, struct vhu_bin *bin)
+/* @param shown  what lcores see if nothing is published. */
+static void
+swap(struct vhu_device_ring *ring, struct vhu_published *published,
+	const struct vhu_snapshot *shown, struct vhu_bin *bin)
 {
 	struct vhu_published *old = ring->published;
 
@@ -115,11 +117,32 @@ vhu_ring_swap(struct vhu_device_ring *ring, struct vhu_published *published, str
 		return;
 	ring->published = published;
 	(void)vhu_publish(&ring->lcore->reader,
-		published != NULL ? &published->snapshot : &vhu_snapshot_parked);
+		published != NULL ? &published->snapshot : shown);
 	if (old != NULL) {
 		old->next = bin->published;
 		bin->published = old;
 	}
+}
+
+void
+vhu_ring_swap(struct vhu_device_ring *ring, struct vhu_published *published, struct vhu_bin *bin)
+{
+	swap(ring, published, &vhu_snapshot_parked, bin);
+}
+
+void
+vhu_ring_rest(const struct vhu_device *device, struct vhu_device_ring *ring, struct vhu_bin *bin)
+{
+	ring->unmapped = true;
+	swap(ring, NULL, device->config.keeps_elements ? &vhu_snapshot_resting :
+		&vhu_snapshot_parked, bin);
+}
+
+void
+vhu_ring_park(struct vhu_device_ring *ring, struct vhu_bin *bin)
+{
+	vhu_ring_swap(ring, NULL, bin);
+	(void)vhu_publish(&ring->lcore->reader, &vhu_snapshot_parked);
 }
 
 int
@@ -214,14 +237,15 @@ vhu_rings_commit(struct vhu_device *device, const struct vhu_map *map, struct vh
 		 * Without a successor a ring is parked: its memory is gone or an lcore broke it.
 		 * Nobody may keep the old map.
 		 */
-		vhu_ring_swap(ring, ring->next, bin);
-		if (ring->next == NULL && ring->started && !ring->unmapped &&
-		    !vhu_ring_in_memory(device, ring, map)) {
-			/* With an IOMMU other translations may follow. */
-			if (vhu_device_iotlb(device) != NULL)
-				ring->unmapped = true;
-			else
-				ring->lost = true;
+		if (ring->next != NULL || !ring->started || ring->unmapped ||
+		    vhu_ring_in_memory(device, ring, map)) {
+			vhu_ring_swap(ring, ring->next, bin);
+		} else if (vhu_device_iotlb(device) != NULL) {
+			/* Other translations may follow. */
+			vhu_ring_rest(device, ring, bin);
+		} else {
+			vhu_ring_swap(ring, NULL, bin);
+			ring->lost = true;
 		}
 		ring->next = NULL;
 	}
@@ -233,7 +257,7 @@ vhu_rings_park(struct vhu_device *device, struct vhu_bin *bin)
 	unsigned int i;
 
 	for (i = 0; i < device->config.ring_count; i++)
-		vhu_ring_swap(&device->rings[i], NULL, bin);
+		vhu_ring_park(&device->rings[i], bin);
 }
 
 void

@@ -29,6 +29,13 @@ const struct vhu_snapshot vhu_snapshot_parked = {
 	.body = "",
 };
 
+const struct vhu_snapshot vhu_snapshot_resting = {
+	.burst = parked_burst,
+	.call_fd = -1,
+	.peek = VHU_PEEK_PARKED,
+	.body = "",
+};
+
 static int
 membarrier(int command)
 {

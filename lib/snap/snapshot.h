@@ -106,4 +106,10 @@ struct vhu_snapshot {
 /** For rings that may not be touched: moves nothing. */
 extern const struct vhu_snapshot vhu_snapshot_parked;
 
+/**
+ * The same for a ring that keeps elements and rests: its memory lost a translation that will come
+ * again, perhaps. Elements may come back meanwhile, and are not to be forgotten.
+ */
+extern const struct vhu_snapshot vhu_snapshot_resting;
+
 #endif /* VHU_SNAP_SNAPSHOT_H */
