@@ -20,7 +20,7 @@ static const char usage[] =
 	"         vhu-perf --full --row 'loop-split-*-64-*' --rounds 51\n"
 	"\n"
 	"  --quick             something of everything, about two minutes (default)\n"
-	"  --full              every row, 95 minutes; with --slice-ms 10 a quarter of an hour\n"
+	"  --full              every row, an hour and a half; with --slice-ms 10 ten minutes\n"
 	"  --row PATTERN       only rows whose name fits, such as loop-split-mergeable-64-b32;\n"
 	"                      searched for in all rows unless --quick is given\n"
 	"  --only AXIS,...     only rows of these axes: path size direction burst starved empty\n"
@@ -29,13 +29,14 @@ static const char usage[] =
 	"  --list              name the rows\n"
 	"  --backends A,B,...  of vhu net_vhu rte_vhost net_vhost floor (all)\n"
 	"  --rounds N          slices of each back-end in a row, 3 to 1001 (31)\n"
-	"  --slice-ms N        length of a slice, 1 to 1000 (quick 15, full 100)\n"
+	"  --slice-ms N        length of a slice, 1 to 1000 (quick 20, full 100)\n"
 	"  --cores A,B         cores of the driver and of the back-end (first two allowed)\n"
 	"  --seed N            for the order of slices (from the clock)\n"
 	"  --no-huge           memory of small pages; figures are then not comparable\n"
 	"  --plugin FILE       librte_net_vhu.so (found beside the program)\n"
 	"  --json FILE, --csv FILE   write results there as well; - is standard output\n"
 	"  --resume            rows that the JSON file has are not measured again, new ones added\n"
+	"  --again             with --resume: they are, the oldest first, and replaced\n"
 	"  --limit SECONDS     begin no row after that; with --resume a long run goes in pieces\n"
 	"  -h, --help          this text\n"
 	"\n"
@@ -46,7 +47,7 @@ static const char usage[] =
 
 enum { OPT_QUICK = 256, OPT_FULL, OPT_ROW, OPT_LIST, OPT_BACKENDS, OPT_ROUNDS, OPT_SLICE, OPT_CORES,
 	OPT_SEED, OPT_NO_HUGE, OPT_PLUGIN, OPT_JSON, OPT_CSV, OPT_ONLY, OPT_PATHS, OPT_RESUME,
-	OPT_LIMIT };
+	OPT_LIMIT, OPT_AGAIN };
 
 static const struct option names[] = {
 	{ "quick", no_argument, NULL, OPT_QUICK },
@@ -55,6 +56,7 @@ static const struct option names[] = {
 	{ "only", required_argument, NULL, OPT_ONLY },
 	{ "paths", required_argument, NULL, OPT_PATHS },
 	{ "resume", no_argument, NULL, OPT_RESUME },
+	{ "again", no_argument, NULL, OPT_AGAIN },
 	{ "limit", required_argument, NULL, OPT_LIMIT },
 	{ "list", no_argument, NULL, OPT_LIST },
 	{ "backends", required_argument, NULL, OPT_BACKENDS },
@@ -167,6 +169,7 @@ take(int option, const char *value, struct perf_options *options, bool *set)
 	case OPT_PATHS: return known_words("paths", value, perf_path_known) &&
 		(options->paths = value);
 	case OPT_RESUME: options->resume = true; return true;
+	case OPT_AGAIN: options->again = true; return true;
 	case OPT_LIMIT: return number("limit", value, 1, 1000000, &options->limit);
 	case OPT_LIST: options->list = true; return true;
 	case OPT_BACKENDS: return choose_backends(value, options);
@@ -213,10 +216,14 @@ perf_args(int argc, char **argv, struct perf_options *options)
 		fputs("vhu-perf: --resume wants --json with the file to go on with\n", stderr);
 		return 2;
 	}
+	if (options->again && !options->resume) {
+		fputs("vhu-perf: --again wants --resume\n", stderr);
+		return 2;
+	}
 	if ((options->row != NULL || options->only != NULL || options->paths != NULL ||
 			options->list) && !set)
 		options->set = "full";
 	if (options->slice_ms == 0)
-		options->slice_ms = strcmp(options->set, "full") == 0 ? 100 : 15;
+		options->slice_ms = strcmp(options->set, "full") == 0 ? 100 : 20;
 	return 0;
 }

@@ -60,7 +60,9 @@ open_device(struct perf_port *port, const char *arguments, bool offloads)
 	if (error != 0)
 		return failed(port, "cannot be created", error);
 	port->number = number;
-	rte_eth_dev_info_get(number, &info);
+	error = rte_eth_dev_info_get(number, &info);
+	if (error != 0)
+		return failed(port, "says nothing of itself", error);
 	choose_offloads(&configuration, &info, offloads);
 	error = rte_eth_dev_configure(number, 1, 1, &configuration);
 	if (error == 0)
@@ -102,8 +104,8 @@ ready(struct perf_port *port)
 {
 	struct rte_eth_link link;
 
-	rte_eth_link_get_nowait((uint16_t)port->number, &link);
-	return link.link_status == RTE_ETH_LINK_UP;
+	return rte_eth_link_get_nowait((uint16_t)port->number, &link) == 0 &&
+		link.link_status == RTE_ETH_LINK_UP;
 }
 
 static uint16_t
@@ -131,6 +133,7 @@ const struct perf_backend perf_net_vhu = {
 const struct perf_backend perf_net_vhost = {
 	.name = "net_vhost",
 	.most_ports = MOST_PORTS,
+	.wake = perf_rte_vhost_wake,
 	.open = open_port,
 	.close = close_port,
 	.ready = ready,

@@ -131,9 +131,39 @@ transmit(struct perf_port *port, struct rte_mbuf **packets, uint16_t count)
 	return sent;
 }
 
+/*
+ * The library's thread polls the sockets that it knew when it went to sleep: a new one waits until
+ * something happens at another, or for a second. So there is another, at which something happens.
+ */
+static char bell[sizeof(((struct perf_options *)NULL)->folder) + 16];
+
+void
+perf_rte_vhost_wake(const char *folder)
+{
+	struct front ringing;
+
+	if (bell[0] == '\0') {
+		snprintf(bell, sizeof(bell), "%s/bell.sock", folder);
+		if (rte_vhost_driver_register(bell, 0) != 0 ||
+				rte_vhost_driver_callback_register(bell, &ops) != 0 ||
+				rte_vhost_driver_start(bell) != 0)
+			return;
+	}
+	if (front_connect(&ringing, bell) == 0)
+		front_close(&ringing);
+}
+
+void
+perf_rte_vhost_end(void)
+{
+	if (bell[0] != '\0')
+		rte_vhost_driver_unregister(bell);
+}
+
 const struct perf_backend perf_rte_vhost = {
 	.name = "rte_vhost",
 	.most_ports = PERF_MAX_IDLE + 1,
+	.wake = perf_rte_vhost_wake,
 	.open = open_port,
 	.close = close_port,
 	.ready = ready,

@@ -123,25 +123,52 @@ measure_row(const struct perf_options *options, struct rte_mempool *mempool,
 	return perf_report_row(row, outcomes) == 0 && whole;
 }
 
+/* A row that is to be measured, and the run that did so before; 0: none. */
+struct turn {
+	const struct perf_row *row;
+	unsigned int age;
+};
+
+static int
+compare_turns(const void *a, const void *b)
+{
+	const struct turn *first = a, *second = b;
+
+	if (first->age != second->age)
+		return first->age < second->age ? -1 : 1;
+	return first->row < second->row ? -1 : first->row > second->row;
+}
+
+/* Rows that are chosen, those that are not there yet first, then the oldest. @return how many. */
+static unsigned int
+take_turns(const struct perf_options *options, struct turn *turns, unsigned int most)
+{
+	const struct perf_row *rows;
+	unsigned int all = RTE_MIN(perf_rows(options->set, &rows), most), count = 0;
+
+	for (unsigned int i = 0; i < all; i++)
+		if (perf_row_chosen(&rows[i], options))
+			turns[count++] = (struct turn){ &rows[i], perf_report_age(&rows[i]) };
+	qsort(turns, count, sizeof(turns[0]), compare_turns);
+	return count;
+}
+
 /* Measure what is chosen and not there yet, as long as there is time. */
 static enum end
 measure_rows(const struct perf_options *options, struct rte_mempool *mempool)
 {
 	uint64_t end = rte_rdtsc() + options->limit * rte_get_tsc_hz();
-	const struct perf_row *rows;
-	unsigned int count = perf_rows(options->set, &rows), chosen = 0, left = 0;
+	static struct turn turns[PERF_MAX_ROWS];
+	unsigned int chosen = take_turns(options, turns, RTE_DIM(turns)), left = 0;
 	bool whole = true;
 
-	for (unsigned int i = 0; i < count; i++) {
-		if (!perf_row_chosen(&rows[i], options))
-			continue;
-		chosen++;
-		if (perf_report_has(&rows[i]))
+	for (unsigned int i = 0; i < chosen; i++) {
+		if (turns[i].age > 0 && !options->again)
 			continue;
 		if (stopped || (options->limit > 0 && rte_rdtsc() > end))
 			left++;
 		else
-			whole = measure_row(options, mempool, &rows[i]) && whole;
+			whole = measure_row(options, mempool, turns[i].row) && whole;
 	}
 	if (chosen == 0)
 		fprintf(stderr, "vhu-perf: no row fits '%s'; try --list\n",
@@ -191,6 +218,7 @@ run(struct perf_options *options)
 		return FAILED;
 	rte_eal_remote_launch(perf_worker, NULL, 1);
 	status = measure(options);
+	perf_rte_vhost_end();
 	perf_worker_end();
 	rte_eal_mp_wait_lcore();
 	rte_eal_cleanup();

@@ -28,6 +28,7 @@
 #define PERF_MAX_BURST 256
 #define PERF_MAX_IDLE 512
 #define PERF_MAX_ROUNDS 1001
+#define PERF_MAX_ROWS 1000
 /* Frames on their way in a loop, so that the receive ring has room for all of them. */
 #define PERF_WINDOW 512
 
@@ -79,6 +80,8 @@ struct perf_backend {
 	/* Create a port at a socket. Returns 0, or -1 with a sentence in error. */
 	int (*open)(struct perf_port *port, const char *path, const struct perf_row *row);
 	void (*close)(struct perf_port *port);
+	/* Make it look at a new socket at once; NULL: it does so anyway. */
+	void (*wake)(const char *folder);
 	/* Whether bursts reach the front-end now. */
 	bool (*ready)(struct perf_port *port);
 	/* Bursts; transmit takes and frees what it has sent and leaves the rest. */
@@ -159,6 +162,7 @@ struct perf_options {
 	const char *only;       /* names of groups, or NULL; comma-separated */
 	const char *paths;      /* names of paths, or NULL */
 	bool resume;            /* rows that the JSON file has are not measured again */
+	bool again;             /* but they are, the oldest first, after those that it lacks */
 	unsigned int limit;     /* seconds after which no row is begun; 0: none */
 	const char *set;        /* "quick" or "full" */
 	const char *json, *csv;
@@ -192,6 +196,10 @@ int floor_create(struct perf_port *port, struct front_memory *memory, const stru
 void floor_destroy(struct perf_port *port);
 void floor_front(struct perf_slice *slice, uint64_t end);
 
+/* backend_rte_vhost.c: for the driver on top of it, too. End it before the sockets' folder goes. */
+void perf_rte_vhost_wake(const char *folder);
+void perf_rte_vhost_end(void);
+
 /* setup.c: ports and front-ends of a row, for each chosen back-end. */
 struct perf_bench {
 	const struct perf_options *options;
@@ -216,11 +224,12 @@ void perf_request_frame(const struct perf_row *row, uint8_t *frame);
 void perf_request_mbuf(const struct perf_row *row, struct rte_mbuf *packet);
 
 /*
- * report.c. Begin and row return 0, or -1 after a line on standard error. perf_report_has() says
- * whether the file that is resumed has the row.
+ * report.c. Begin and row return 0, or -1 after a line on standard error. perf_report_age() is 0 if
+ * the file that is resumed lacks the row, else the number of the run that measured it, from 1 on.
+ * A row that is there already is replaced.
  */
 int perf_report_begin(const struct perf_options *options);
-bool perf_report_has(const struct perf_row *row);
+unsigned int perf_report_age(const struct perf_row *row);
 int perf_report_row(const struct perf_row *row, const struct perf_outcome *outcomes);
 void perf_report_end(void);
 

@@ -4,12 +4,14 @@
 """Draw what vhu-perf has written: for each row, how many times the cycles the peer takes.
 
 Usage: plot.py RESULT.json PICTURE.{svg,png} [--measure to_peer|to_floor|cycles|mpps] [--group G]
+               [--row PATTERN]
 Example: vhu-perf --full --json result.json && app/perf/plot.py result.json ratios.svg
 
 Needs gnuplot (Debian: gnuplot-nox). The dots are medians, the whiskers 95 % intervals.
 """
 
 import argparse
+import fnmatch
 import json
 import shutil
 import subprocess
@@ -62,10 +64,12 @@ def main():
     parser.add_argument("--measure", choices=TITLES, default="to_peer")
     parser.add_argument("--backends", default="vhu,net_vhu", help="comma-separated")
     parser.add_argument("--group", help="only rows of this group, such as size")
+    parser.add_argument("--row", default="*", help="only rows of such names: loop-*-64-b32")
     parser.add_argument("--script", action="store_true", help="print what gnuplot would be told")
     options = parser.parse_args()
     with open(options.result, encoding="utf-8") as file:
-        rows = [row for row in json.load(file)["rows"] if options.group in (None, row["group"])]
+        rows = [row for row in json.load(file)["rows"] if options.group in (None, row["group"])
+                and fnmatch.fnmatch(row["name"], options.row)]
     terminal = "pngcairo" if options.picture.endswith(".png") else "svg"
     text = script(rows, options.picture, options.measure, options.backends.split(","), terminal)
     if not text:

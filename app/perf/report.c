@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -64,10 +65,23 @@ frequency_notes(void)
 }
 
 static json_t *
+date(void)
+{
+	time_t now = time(NULL);
+	struct tm parts;
+	char text[32];
+
+	gmtime_r(&now, &parts);
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts);
+	return json_string(text);
+}
+
+static json_t *
 conditions(void)
 {
 	json_t *object = json_object();
 
+	json_object_set_new(object, "date", date());
 	json_object_set_new(object, "vhu", json_string(vhu_version()));
 	json_object_set_new(object, "dpdk", json_string(rte_version()));
 	json_object_set_new(object, "commit", json_string(PERF_COMMIT));
@@ -150,16 +164,26 @@ perf_report_begin(const struct perf_options *wanted)
 	return 0;
 }
 
-bool
-perf_report_has(const struct perf_row *row)
+/* Where a row of this name is. @return its index, or the number of rows. */
+static size_t
+place_of(const struct perf_row *row)
 {
-	const json_t *each;
+	const json_t *rows = json_object_get(whole, "rows"), *each;
 	size_t i;
 
-	json_array_foreach(json_object_get(whole, "rows"), i, each)
+	json_array_foreach(rows, i, each)
 		if (strcmp(json_string_value(json_object_get(each, "name")) ?: "", row->name) == 0)
-			return true;
-	return false;
+			return i;
+	return i;
+}
+
+unsigned int
+perf_report_age(const struct perf_row *row)
+{
+	const json_t *found = json_array_get(json_object_get(whole, "rows"), place_of(row));
+
+	return found == NULL ? 0 :
+		(unsigned int)json_integer_value(json_object_get(found, "run")) + 1;
 }
 
 static void
@@ -274,8 +298,12 @@ perf_report_row(const struct perf_row *row, const struct perf_outcome *outcomes)
 			csv_row(row, name, &outcomes[i]);
 	}
 	fflush(table);
+	json_object_set_new(object, "commit", json_string(PERF_COMMIT));
 	json_object_set_new(object, "results", results);
-	json_array_append_new(json_object_get(whole, "rows"), object);
+	if (perf_report_age(row) > 0)
+		json_array_set_new(json_object_get(whole, "rows"), place_of(row), object);
+	else
+		json_array_append_new(json_object_get(whole, "rows"), object);
 	return save();
 }
 

@@ -3,25 +3,31 @@
 # Copyright (c) 2026 The vhu founders
 """Make the guide's page of results from what vhu-perf has written.
 
-Usage: report.py [--folder FOLDER] [--store KIND=RESULT.json]... [--write | --print]
+Usage: report.py [--folder FOLDER] [--replace] [--store KIND=RESULT.json]... [--write | --print]
 Example: app/perf/report.py --store full=full.json --store pairs=pairs.json --write
 
-Kinds are full (vhu-perf --full), native (vhu-perf --quick with what tools/native-dpdk has built)
-and pairs (test/perf/pair). What the page needs of them is kept in FOLDER, which is doc/perf.
---write makes doc/guides/perf_results.rst from that folder, --print only shows it. The page says
-what is in those files and nothing else; a row that was not measured is not in the page.
+Kinds are full (vhu-perf --full), native (vhu-perf with what tools/native-dpdk has built), newer
+(with what tools/newer-dpdk has) and pairs (test/perf/pair). What the page needs of them is kept in
+FOLDER, which is doc/perf: rows of a result take the place of those with the same name, others stay
+unless --replace is given. --write makes doc/guides/perf_results.rst from that folder, and pictures
+if gnuplot is there; --print only shows it. The page says what is in those files and nothing else; a
+row that was not measured is not in the page.
 """
 
 import argparse
 import json
 import math
+import shutil
+import subprocess
 import sys
 import textwrap
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "doc" / "guides" / "perf_results.rst"
-KINDS = ("full", "native", "pairs")
+PLOT = Path(__file__).resolve().parent / "plot.py"
+KINDS = ("full", "native", "newer", "pairs")
 BACKENDS = ["vhu", "net_vhu", "rte_vhost", "net_vhost", "floor"]
 PATHS = ["split-mergeable", "split-plain", "split-mergeable-in-order", "split-in-order",
          "split-vectorised", "packed-mergeable", "packed-plain", "packed-mergeable-in-order",
@@ -35,6 +41,14 @@ TITLES = {
     "logging": "Dirty log on", "iommu": "Behind an IOMMU",
     "statistics": "Statistics with sizes of frames",
     "touch": "A driver that reads and writes each byte",
+}
+# What is drawn, and from which rows; the pictures lie beside the page.
+PICTURES = {
+    "perf_paths.svg": ("64-byte loop on the ten paths", "loop-*-64-b32"),
+    "perf_sizes.svg": ("Sizes and directions, split mergeable", "*-split-mergeable-[0-9i]*-b32"),
+    "perf_sizes_packed.svg": ("Sizes and directions, packed mergeable",
+                              "*-packed-mergeable-[0-9i]*-b32"),
+    "perf_bursts.svg": ("Bursts of 1, 4, 32 and 256", "loop-*-mergeable-64-b*[0-9]"),
 }
 VALUES = ["cycles", "mpps", "to_peer", "to_floor"]
 
@@ -64,21 +78,45 @@ def stored(result):
     return {"runs": result["runs"], "rows": rows}
 
 
-def store(kind, name, folder):
+def name_of(row):
+    """What two measurements of the same thing have in common."""
+    return row.get("name") or (row["path"], str(row["size"]))
+
+
+def merged(old, new):
+    """Rows of the new result in the places of the old ones; runs that no row needs are left out."""
+    rows = {name_of(row): (row, old) for row in old["rows"]}
+    rows.update((name_of(row), (row, new)) for row in new["rows"])
+    if "runs" not in new:
+        return {"rows": [row for row, _ in rows.values()]}
+    runs, kept = [], []
+    for row, result in rows.values():
+        run = result["runs"][row["run"]]
+        if run not in runs:
+            runs.append(run)
+        kept.append((row, run))
+    # vhu-perf measures rows of the first runs again first.
+    runs.sort(key=lambda run: run.get("date", ""))
+    return {"runs": runs, "rows": [{**row, "run": runs.index(run)} for row, run in kept]}
+
+
+def store(kind, name, folder, replace):
     """Keep a result in the folder."""
-    text = Path(name).read_text(encoding="utf-8")
+    new = json.loads(Path(name).read_text(encoding="utf-8"))
+    if kind != "pairs":
+        new = stored(new)
+    old = None if replace else read(folder, f"{kind}.json")
     with open(folder / f"{kind}.json", "w", encoding="utf-8") as file:
-        if kind == "pairs":
-            file.write(text)
-        else:
-            dump(stored(json.loads(text)), file)
+        dump(merged(old or {"runs": [], "rows": []}, new), file)
 
 
 def dump(result, file):
     """A line for each row, so that a new measurement is a readable change."""
-    lines = [",\n".join(json.dumps(each, sort_keys=True) for each in result[key])
-             for key in ("runs", "rows")]
-    file.write(f'{{"runs": [\n{lines[0]}\n],\n"rows": [\n{lines[1]}\n]}}\n')
+    parts = []
+    for key, each in result.items():
+        lines = ",\n".join(json.dumps(one, sort_keys=True) for one in each)
+        parts.append(f'"{key}": [\n{lines}\n]')
+    file.write("{" + ",\n".join(parts) + "}\n")
 
 
 def value(row, backend, name):
@@ -173,11 +211,13 @@ def heading(text, mark):
     return [text, mark * len(text), ""]
 
 
-def target_table(rows):
-    """What issue and page promise, and what was measured."""
+def target_table(rows, everything=True):
+    """What issue and page promise, and what was measured; or of that only what was measured."""
     lines = []
     drivers = {work: found for work, _, found, _ in rows.targets("net_vhu")}
     for work, target, found, more in [*rows.targets("vhu"), *rows.own_targets()]:
+        if not found and not everything:
+            continue
         if not found:
             lines.append([work, f"{target:g}", "not measured", "", ""])
             continue
@@ -212,10 +252,15 @@ def conditions(result, name):
     first = result["runs"][0]
     kinds = sorted({f'{run["rounds"]} slices of {run["slice_ms"]} ms' for run in result["runs"]})
     seeds = " ".join(str(run["seed"]) for run in result["runs"])
-    commits = " ".join(sorted({run["commit"] for run in result["runs"]}))
+    counts = Counter(result["runs"][row["run"]]["commit"] for row in result["rows"])
+    commits = next(iter(counts)) if len(counts) == 1 else ", ".join(
+        f"{commit} {count} rows" for commit, count in sorted(counts.items()))
+    checked = sum(1 for row in result["rows"] for backend, found in row["results"].items()
+                  if found.get("checked") and backend != "floor" and row["group"] != "empty")
     text = (f"*{name}:* {first['cpu']}, {first['dpdk']} built with ``{first['dpdk_build']}``, vhu "
             f"{first['vhu']} ({commits}) built with {first['build']}; {', '.join(kinds)} of each "
-            f"back-end in a row, in {len(result['runs'])} pieces. Frequency: "
+            f"back-end in a row, in {len(result['runs'])} pieces. {checked} times a back-end "
+            f"was seen to move every byte before its time was taken. Frequency: "
             f"{first['frequency']}. Seeds: {seeds}.")
     return [*wrapped(text), ""]
 
@@ -237,6 +282,36 @@ def pairs_section(pairs):
                              "34 10 14 14 20 8")
 
 
+def picture_section(folder):
+    """Those that were drawn."""
+    lines = []
+    for name, (title, _) in PICTURES.items():
+        if (folder / name).exists():
+            lines += [f".. figure:: {name}", f"   :alt: {title}", "", f"   {title}",
+                      "   (how many times our cycles the peer takes, with 95 % intervals).", ""]
+    return lines
+
+
+def draw(folder, result):
+    """Make the pictures anew; without gnuplot they stay as they are."""
+    if not shutil.which("gnuplot"):
+        print("report.py: gnuplot is not installed, the pictures stay as they are", file=sys.stderr)
+        return
+    for name, (_, rows) in PICTURES.items():
+        if subprocess.run([sys.executable, PLOT, result, folder / name, "--row", rows],
+                          check=False).returncode == 0:
+            tidy(folder / name)
+
+
+def tidy(picture):
+    """Give it the header that files of this repository have."""
+    first, *lines = picture.read_text(encoding="utf-8").rstrip().splitlines()
+    header = ["<!-- SPDX-License-Identifier: BSD-3-Clause",
+              "     Copyright (c) 2026 The vhu founders -->"]
+    text = "\n".join([first, *header, *(line.rstrip() for line in lines)])
+    picture.write_text(text + "\n", encoding="utf-8")
+
+
 def read(folder, name):
     """A stored file, or None."""
     path = Path(folder) / name
@@ -245,7 +320,7 @@ def read(folder, name):
 
 def page(folder):
     """The text of the page."""
-    full, native, pairs = (read(folder, f"{name}.json") for name in KINDS)
+    full, native, newer, pairs = (read(folder, f"{name}.json") for name in KINDS)
     rows = Rows(full)
     text = [".. SPDX-License-Identifier: BSD-3-Clause", "   Copyright (c) 2026 The vhu founders",
             "", "..", "   Made by app/perf/report.py from doc/perf; do not edit.", "",
@@ -259,13 +334,21 @@ def page(folder):
             *target_table(rows)]
     if native:
         text += [*heading("DPDK built for this processor", "-"),
-                 "Both sides built by ``tools/native-dpdk``, ``vhu-perf --quick``.", "",
-                 *conditions(native, "Native run"), *group_table(native["rows"])]
+                 "Both sides built by ``tools/native-dpdk``.", "",
+                 *conditions(native, "Native run"), *target_table(Rows(native), False),
+                 *group_table(native["rows"])]
+    if newer:
+        text += [*heading("The newest DPDK that Debian has", "-"),
+                 *wrapped("DPDK as a newer Debian ships it, and vhu built with the compiler of "
+                          "that Debian (``tools/newer-dpdk``). The driver net_vhu is missing: its "
+                          "headers come with sources only."), "",
+                 *conditions(newer, "Newer run"), *target_table(Rows(newer), False),
+                 *group_table(newer["rows"])]
     if pairs:
         text += pairs_section(pairs)
     text += [*heading("All rows", "-"),
              "Cycles per packet (medians); in brackets the ratio to the peer with its 95 % "
-             "interval.", ""]
+             "interval.", "", *picture_section(PAGE.parent)]
     for group, title in TITLES.items():
         found = [row for row in full["rows"] if row["group"] == group]
         if found:
@@ -279,6 +362,7 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=ROOT / "doc" / "perf")
     parser.add_argument("--store", action="append", default=[], metavar="KIND=RESULT")
+    parser.add_argument("--replace", action="store_true")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--print", action="store_true")
     options = parser.parse_args()
@@ -286,8 +370,9 @@ def main():
         kind, _, name = each.partition("=")
         if kind not in KINDS:
             parser.error(f"'{kind}' is no kind; there are {', '.join(KINDS)}")
-        store(kind, name, options.folder)
+        store(kind, name, options.folder, options.replace)
     if options.write:
+        draw(PAGE.parent, options.folder / "full.json")
         PAGE.write_text(page(options.folder), encoding="utf-8")
     if options.print:
         sys.stdout.write(page(options.folder))

@@ -13,7 +13,6 @@
 
 #include "perf.h"
 
-#define MOST_ROWS 1000
 #define PACKED VHU_BIT(VIRTIO_F_RING_PACKED)
 #define IN_ORDER VHU_BIT(VIRTIO_F_IN_ORDER)
 #define MERGEABLE VHU_BIT(VIRTIO_NET_F_MRG_RXBUF)
@@ -97,7 +96,7 @@ add(struct perf_row row, const char *extra)
 	for (i = 0; i < row_count; i++)
 		if (strcmp(rows[i].name, row.name) == 0)
 			return;
-	if (row_count < MOST_ROWS)
+	if (row_count < PERF_MAX_ROWS)
 		rows[row_count++] = row;
 }
 
@@ -302,7 +301,7 @@ bool
 perf_row_chosen(const struct perf_row *row, const struct perf_options *options)
 {
 	return list_has(options->only, row->group) && list_has(options->paths, row->path) &&
-		(options->row == NULL || fnmatch(options->row, row->name, 0) == 0);
+		(options->row == NULL || fnmatch(options->row, row->name, FNM_EXTMATCH) == 0);
 }
 
 unsigned int
@@ -310,7 +309,7 @@ perf_rows(const char *set, const struct perf_row **result)
 {
 	free(rows);
 	row_count = 0;
-	rows = calloc(MOST_ROWS, sizeof(*rows));
+	rows = calloc(PERF_MAX_ROWS, sizeof(*rows));
 	*result = rows;
 	if (rows == NULL)
 		return 0;

@@ -200,6 +200,8 @@ open_port(struct perf_bench *bench, struct perf_port *port, unsigned int kind)
 	port->open = true;
 	if (front_connect(&port->front, port->path) != 0)
 		return snprintf(perf_error, sizeof(perf_error), "%s", port->front.error), -1;
+	if (port->backend->wake != NULL)
+		port->backend->wake(bench->options->folder);
 	port->connected = true;
 	return 0;
 }

@@ -151,6 +151,24 @@ def test_a_run_in_pieces_gives_one_result(tmp_path):
         assert [row["row"][-2:] for row in csv.DictReader(lines)] == ["b1", "b1", "b4", "b4"]
 
 
+def test_what_was_measured_longest_ago_is_measured_again_first(tmp_path):
+    """Rows that are missing come first, then the oldest; the new figure replaces the old one."""
+    whole = tmp_path / "perf.json"
+    more = ["--backends", "vhu,floor", "--json", whole, "--resume"]
+    for burst in ("4", "1"):
+        assert run(*SMALL, "--row", f"loop-split-mergeable-64-b{burst}", *more).returncode == 0
+    before = json.loads(whole.read_text(encoding="utf-8"))["rows"]
+    done = run(*SMALL, "--row", "loop-split-mergeable-64-b@(1|4|256)", *more, "--again")
+    assert done.returncode == 0, done.stderr
+    order = [line.split()[0][-3:].strip("-b") for line in done.stdout.splitlines()
+             if " vhu " in line]
+    assert order == ["256", "4", "1"]
+    after = json.loads(whole.read_text(encoding="utf-8"))["rows"]
+    assert [row["name"] for row in after[:2]] == [row["name"] for row in before]
+    assert {row["run"] for row in after} == {2}
+    assert all(row["commit"] for row in after)
+
+
 def test_a_limit_leaves_rows_and_says_so(tmp_path):
     done = run(*SMALL, "--only", "burst", "--paths", "split-plain", "--backends", "vhu",
                "--rounds", 9, "--slice-ms", 40, "--limit", 1, "--json", tmp_path / "perf.json")
@@ -212,7 +230,7 @@ def test_help_has_an_example():
 @pytest.mark.parametrize("words, wrong", [
     (["--rounds", "2"], "'2'"), (["--rounds", "many"], "'many'"), (["--slice-ms", "0"], "'0'"),
     (["--only", "size,warp"], "'warp'"), (["--paths", "split"], "'split'"),
-    (["--limit", "0"], "'0'"), (["--resume"], "--json"),
+    (["--limit", "0"], "'0'"), (["--resume"], "--json"), (["--again"], "--resume"),
     (["--backends", "vhu,ovs"], "'ovs'"), (["--cores", "0,0"], "'0,0'"), (["more"], "'more'"),
 ])
 def test_wrong_value_costs_one_line(words, wrong):

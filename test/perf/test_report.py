@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 from rig import place  # noqa: E402
 
 REPORT = place.ROOT / "app" / "perf" / "report.py"
+MEASURE = place.ROOT / "app" / "perf" / "measure.py"
 PAIR = place.ROOT / "test" / "perf" / "pair"
 
 
@@ -68,6 +69,34 @@ def test_what_was_not_measured_is_said(tmp_path):
     at = page.index("1518 bytes, geometric mean")
     assert "not measured" in page[at:at + 120]
     assert "independent check" not in page
+
+
+def test_a_new_result_takes_the_place_of_rows_of_the_same_name(tmp_path):
+    """Others stay; runs that nothing is left of go; --replace begins anew."""
+    def put(name, cycles, commit, *options):
+        one = result(cycles, 2.5)
+        one["rows"][0]["name"] = name
+        one["runs"][0].update(commit=commit, date=commit)
+        (tmp_path / "one.json").write_text(json.dumps(one), encoding="utf-8")
+        report("--folder", tmp_path, *options, "--store", f"full={tmp_path / 'one.json'}")
+        kept = json.loads((tmp_path / "full.json").read_text(encoding="utf-8"))
+        return {row["name"]: (row["results"]["vhu"]["cycles"]["median"],
+                              kept["runs"][row["run"]]["commit"]) for row in kept["rows"]}
+
+    put("a", 10.0, "2001")
+    assert put("b", 20.0, "2002") == {"a": (10.0, "2001"), "b": (20.0, "2002")}
+    assert put("a", 30.0, "2003") == {"a": (30.0, "2003"), "b": (20.0, "2002")}
+    kept = json.loads((tmp_path / "full.json").read_text(encoding="utf-8"))
+    assert [run["commit"] for run in kept["runs"]] == ["2002", "2003"]
+    assert "2002 1 rows, 2003 1 rows" in report("--folder", tmp_path, "--print")
+    assert put("c", 40.0, "2004", "--replace") == {"c": (40.0, "2004")}
+
+
+def test_measure_names_its_kinds():
+    done = subprocess.run([str(MEASURE), "--kinds", "warp"], capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 2
+    assert "full, native, newer, pairs" in done.stderr
 
 
 def test_pair_names_its_paths():
