@@ -130,9 +130,11 @@ static void
 serve_terminal(void)
 {
 	struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
+	char key;
 
 	while (!console.quit && poll(&input, 1, 0) > 0) {
-		if (!(input.revents & POLLIN) || cmdline_poll(line_editor) != RDLINE_RUNNING)
+		if (!(input.revents & POLLIN) || read(STDIN_FILENO, &key, 1) != 1 ||
+				cmdline_in(line_editor, &key, 1) != 1)
 			console.quit = true;
 	}
 }

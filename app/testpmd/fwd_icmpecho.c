@@ -21,6 +21,9 @@
 
 /* 224.0.0.0: from here on addresses are groups, reserved, or everybody. */
 #define FIRST_GROUP_ADDRESS UINT32_C(0xe0000000)
+/* Types of ICMP messages; DPDK renamed its own. */
+#define ICMP_ECHO_REPLY 0
+#define ICMP_ECHO_REQUEST 8
 
 enum answer { ANSWER_NONE, ANSWER_ARP, ANSWER_ECHO };
 
@@ -81,10 +84,10 @@ turn_echo(struct rte_icmp_hdr *icmp)
 {
 	uint32_t checksum = (uint16_t)~icmp->icmp_cksum;
 
-	checksum += (uint16_t)~rte_cpu_to_be_16(RTE_IP_ICMP_ECHO_REQUEST << 8);
+	checksum += (uint16_t)~rte_cpu_to_be_16(ICMP_ECHO_REQUEST << 8);
 	checksum = (checksum & 0xffff) + (checksum >> 16);
 	icmp->icmp_cksum = (uint16_t)~checksum;
-	icmp->icmp_type = RTE_IP_ICMP_ECHO_REPLY;
+	icmp->icmp_type = ICMP_ECHO_REPLY;
 }
 
 static enum answer
@@ -98,7 +101,7 @@ answer_ip(struct rte_ipv4_hdr *ip, uint32_t room)
 		return ANSWER_NONE;
 	if ((rte_be_to_cpu_16(ip->fragment_offset) & RTE_IPV4_HDR_OFFSET_MASK) == 0) {
 		struct rte_icmp_hdr *icmp = RTE_PTR_ADD(ip, size);
-		if (size + sizeof(*icmp) > room || icmp->icmp_type != RTE_IP_ICMP_ECHO_REQUEST ||
+		if (size + sizeof(*icmp) > room || icmp->icmp_type != ICMP_ECHO_REQUEST ||
 		    icmp->icmp_code != 0)
 			return ANSWER_NONE;
 		turn_echo(icmp);

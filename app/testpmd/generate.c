@@ -22,7 +22,7 @@ struct headers {
 	struct rte_ether_hdr ethernet;
 	struct rte_ipv4_hdr ip;
 	struct rte_udp_hdr udp;
-} __rte_packed __rte_aligned(2);
+} __attribute__((packed, aligned(2)));
 
 _Static_assert(sizeof(struct headers) == GENERATED_HEADER, "headers are packed");
 

@@ -165,9 +165,9 @@ fours_transmit(const struct vhu_terms *terms, const struct vhu_extent *extent, s
 #define VHU_GATHER_RUN(i, run, four, one) \
 	for (;;) { \
 		unsigned int end_; \
-		while ((i) + 4 <= (run) && (four)) \
+		while ((run) - (i) >= 4 && (four)) \
 			(i) += 4; \
-		end_ = (i) + 4 < (run) ? (i) + 4 : (run); \
+		end_ = (run) - (i) > 4 ? (i) + 4 : (run); \
 		while ((i) < end_ && (one)) \
 			(i)++; \
 		if ((i) < end_ || (i) == (run)) \

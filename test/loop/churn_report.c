@@ -34,13 +34,14 @@ report_is_right(const struct work_result *result)
 static uint64_t
 number_of(const char *text, const char *name, unsigned int core)
 {
-	char *at = strstr(text, name);
+	const char *found = strstr(text, name);
 	uint64_t number = 0;
 	unsigned int i;
+	char *at;
 
-	if (at == NULL)
+	if (found == NULL)
 		return 0;
-	at += strlen(name);
+	at = (char *)(uintptr_t)found + strlen(name);
 	for (i = 0; i <= core; i++)
 		number = strtoull(at, &at, 10);
 	return number;

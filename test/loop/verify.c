@@ -514,7 +514,8 @@ report(const char *kind)
 		sum.lost += flow->lost;
 	}
 	/* This also lets net_virtio_user in server mode accept a new back-end. */
-	rte_eth_link_get_nowait(PORT, &link);
+	if (rte_eth_link_get_nowait(PORT, &link) != 0)
+		link.link_status = RTE_ETH_LINK_DOWN;
 	printf("{\"%s\": {\"sent\": %" PRIu64 ", \"received\": %" PRIu64 ", \"lost\": %" PRIu64
 	       ", \"late\": %" PRIu64 ", \"duplicated\": %" PRIu64 ", \"corrupt\": %" PRIu64
 	       ", \"stalls\": %" PRIu64 ", \"window\": %u, \"link\": %s, \"fault\": \"%s\"}}\n",
