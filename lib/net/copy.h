@@ -113,4 +113,17 @@ vhu_copy(uint8_t *restrict to, const uint8_t *restrict from, size_t size)
 	vhu_copy_block(to + size - VHU_COPY_BLOCK, from + size - VHU_COPY_BLOCK);
 }
 
+/**
+ * vhu_copy() for what is mostly long. With registers of 16 bytes the C library's copy is as quick,
+ * and takes fewer instructions.
+ */
+static inline void
+vhu_copy_long(uint8_t *restrict to, const uint8_t *restrict from, size_t size)
+{
+	if (VHU_VECTOR > 16)
+		vhu_copy(to, from, size);
+	else
+		memcpy(to, from, size);
+}
+
 #endif /* VHU_NET_COPY_H */

@@ -11,13 +11,15 @@
  *
  * A run of chains that are one direct descriptor each, fit into one mbuf and lie in the extent used
  * last goes through two passes: the first is the ring format's (split_gather.h, packed_gather.h),
- * the second copies and is here. A chain of any other kind ends the run and is taken by
- * vhu_slow_receive() with its like behind it, so order is kept. Included by body.c only.
+ * the second copies and is here. A chain of another kind ends the run and is taken by scattered.h,
+ * or failing that by vhu_slow_receive(), with its like behind it, so order is kept. Included by
+ * body.c only.
  */
 
 #include "net/packed_gather.h"
 #include "net/pool.h"
 #include "net/receive_copy.h"
+#include "net/scattered.h"
 #include "net/slow.h"
 #include "net/split_gather.h"
 
@@ -34,9 +36,9 @@ receive_give(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		return (uint16_t)(g->used[n - 1] >> 32);
 	}
 	if (few)
-		split_give_few(ring, snapshot, g, NULL, n, kind.in_order);
+		split_give_few(ring, snapshot, g->head, NULL, n, kind.in_order);
 	else
-		split_give(ring, snapshot, g, NULL, n, kind.in_order);
+		split_give(ring, snapshot, g->head, NULL, n, kind.in_order);
 	return g->head[n - 1];
 }
 
@@ -162,6 +164,7 @@ receive_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	struct receive_progress p = { .old = vhu_used_position(ring) };
 	struct vhu_queue *queue = vhu_queue_of(ring);
 	struct vhu_slow_received slow;
+	struct scattered scattered;
 	struct vhu_gathered g;
 	const uint32_t unread = receive_unread(snapshot, kind);
 	uint64_t bytes = 0; /* the address is taken: apart from what stays in registers */
@@ -194,6 +197,14 @@ receive_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 			continue;
 		if (kind.packed && !packed_waits(ring, snapshot))
 			break;
+		scattered = scattered_receive(queue, snapshot, &g.head[n], &packets[p.got],
+			run - n, unread, &bytes, kind);
+		if (scattered.chains != 0) {
+			p.last = scattered.last;
+			p.done += scattered.chains;
+			p.got += scattered.packets;
+			continue;
+		}
 		vhu_slow_receive(queue, snapshot, &packets[p.got], waiting - p.done, &slow);
 		if (slow.count == 0)
 			break;

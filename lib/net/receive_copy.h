@@ -29,6 +29,22 @@ rearm_mbuf(struct rte_mbuf *m, uint64_t rearm, uint32_t size)
 	*(fields *)&m->rx_descriptor_fields1 = (fields){ 0, size, size, 0 };
 }
 
+/**
+ * Turn what the guest asks for into mbuf flags. @param header  in the guest's memory.
+ * @return false if frame and header do not fit together: counted and freed.
+ */
+VHU_SPECIALISED bool
+receive_claims(struct vhu_queue *queue, const struct vhu_snapshot *snapshot, const uint8_t *header,
+	struct rte_mbuf *m)
+{
+	/* flags, gso_type, hdr_len, gso_size: read once. */
+	uint64_t claims = *(const volatile vhu_word8_t *)header;
+
+	return __builtin_expect((claims & VHU_HEADER_CLAIMS) == 0, 1) ||
+		vhu_offload_receive_claims(queue, snapshot->features, claims,
+			header + sizeof(claims), m);
+}
+
 /* Frames of any size. @return frames kept, compacted to the front of @p packets. */
 VHU_SPECIALISED unsigned int
 receive_copy(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
@@ -48,13 +64,8 @@ receive_copy(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 		rearm_mbuf(m, rearm, size);
 		vhu_copy((uint8_t *)m->buf_addr + RTE_PKTMBUF_HEADROOM, host + header_size, size);
 		if (offload) {
-			/* flags, gso_type, hdr_len, gso_size: read once. */
-			uint64_t claims = *(const volatile vhu_word8_t *)host;
-
 			packets[kept] = m;
-			if (__builtin_expect((claims & VHU_HEADER_CLAIMS) != 0, 0) &&
-			    !vhu_offload_receive_claims(queue, snapshot->features, claims,
-					host + sizeof(claims), m))
+			if (!receive_claims(queue, snapshot, host, m))
 				continue;
 		}
 		sum += size;

@@ -16,8 +16,13 @@
 
 #include <stdint.h>
 
+#include <rte_ether.h>
+
 #include "net/queue.h"
 #include "ring/chain.h"
+
+/** The largest frame a guest may send: 64 KiB of IP behind an Ethernet header with two tags. */
+#define VHU_FRAME_MAX (UINT16_MAX + RTE_ETHER_HDR_LEN + 2 * RTE_VLAN_HLEN)
 
 /** What became of one packet. */
 enum vhu_slow {

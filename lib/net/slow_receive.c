@@ -2,16 +2,11 @@
  * Copyright (c) 2026 The vhu founders
  */
 
-#include <rte_ether.h>
-
 #include "net/cursor.h"
 #include "net/offload.h"
 #include "net/slow.h"
 #include "ring/packed.h"
 #include "ring/split.h"
-
-/* The largest frame a guest may send: 64 KiB of IP behind an Ethernet header with two tags. */
-#define FRAME_MAX (UINT16_MAX + RTE_ETHER_HDR_LEN + 2 * RTE_VLAN_HLEN)
 
 /* Most mbufs of a frame that are asked for at once. */
 #define BULK_MAX 64
@@ -115,7 +110,7 @@ receive_chain(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 
 	if (size <= header_size)
 		return drop(queue, size < header_size ? VHU_DROP_SHORT : VHU_DROP_EMPTY);
-	if (size - header_size > FRAME_MAX)
+	if (size - header_size > VHU_FRAME_MAX)
 		return drop(queue, VHU_DROP_LONG);
 	cursor = vhu_cursor_at(segments, chain->readable);
 	vhu_cursor_read(&cursor, &header, sizeof(header));

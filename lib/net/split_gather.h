@@ -218,15 +218,16 @@ split_transmit_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapsh
 
 /**
  * Take and give back @p n gathered chains.
+ * @param head  of each.
  * @param length  bytes written to each; NULL: none.
  * @param skip  leave the used elements out: one is written for the whole burst.
  */
 VHU_SPECIALISED void
 split_give(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
-	const struct vhu_gathered *g, const uint32_t *length, unsigned int n, const bool skip)
+	const uint16_t *head, const uint32_t *length, unsigned int n, const bool skip)
 {
 	if (!skip)
-		vhu_split_used_run(snapshot, ring->next_used, g->head, length, n);
+		vhu_split_used_run(snapshot, ring->next_used, head, length, n);
 	ring->next_used += n;
 	ring->next_avail += n;
 }
@@ -234,12 +235,12 @@ split_give(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 /** split_give() for a few: the compiler's code for storing several at once is for longer runs. */
 VHU_SPECIALISED void
 split_give_few(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
-	const struct vhu_gathered *g, const uint32_t *length, unsigned int n, const bool skip)
+	const uint16_t *head, const uint32_t *length, unsigned int n, const bool skip)
 {
 	unsigned int i;
 
 	for (i = 0; i < n && !skip; i++) {
-		vhu_split_used(snapshot, (uint16_t)(ring->next_used + i), g->head[i],
+		vhu_split_used(snapshot, (uint16_t)(ring->next_used + i), head[i],
 			length != NULL ? length[i] : 0);
 		VHU_ONE_BY_ONE();
 	}

@@ -151,9 +151,9 @@ transmit_give(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	if (kind.packed)
 		packed_give(ring, snapshot, g, n, false);
 	else if (few)
-		split_give_few(ring, snapshot, g, g->size, n, false);
+		split_give_few(ring, snapshot, g->head, g->size, n, false);
 	else
-		split_give(ring, snapshot, g, g->size, n, false);
+		split_give(ring, snapshot, g->head, g->size, n, false);
 	free_run(packets, n, odd, few);
 }
 
@@ -178,7 +178,7 @@ transmit_wide(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	if (packed)
 		packed_give(ring, snapshot, &g, run.buffers, false);
 	else
-		split_give(ring, snapshot, &g, g.size, run.buffers, false);
+		split_give(ring, snapshot, g.head, g.size, run.buffers, false);
 	rte_pktmbuf_free_bulk(packets, run.packets);
 	return run.packets;
 }

@@ -20,6 +20,7 @@
 #define HEADER 12
 #define MERGEABLE VHU_BIT(VIRTIO_NET_F_MRG_RXBUF)
 #define OFFLOADS (VHU_BIT(VIRTIO_NET_F_CSUM) | VHU_BIT(VIRTIO_NET_F_GUEST_CSUM))
+#define TABLE VHU_BIT(VIRTIO_RING_F_INDIRECT_DESC)
 #define MOST 32
 #define BURSTS 256  /* counted ones; as many go before */
 #define PIECES_MAX 8
@@ -32,6 +33,7 @@ struct row {
 	bool receive;
 	bool packed;
 	bool parked;
+	uint16_t table;     /* entries of an indirect table; 0: none */
 };
 
 #define BOTH(suffix, size, count, wanted) \
@@ -39,6 +41,11 @@ struct row {
 	{ "receive-packed-" suffix, wanted, size, count, .receive = true, .packed = true }, \
 	{ "transmit-split-" suffix, wanted, size, count, .receive = false }, \
 	{ "transmit-packed-" suffix, wanted, size, count, .packed = true }
+
+#define TABLES(suffix, entries, wanted) \
+	{ "receive-split-" suffix, wanted, 64, 32, .receive = true, .table = entries }, \
+	{ "receive-packed-" suffix, wanted, 64, 32, .receive = true, .packed = true, \
+	  .table = entries }
 
 static const struct row rows[] = {
 	BOTH("64-b32", 64, 32, MERGEABLE),
@@ -48,6 +55,8 @@ static const struct row rows[] = {
 	BOTH("1518-b32", 1518, 32, MERGEABLE),
 	BOTH("9000-b32", 9000, 32, MERGEABLE),
 	BOTH("9000-b4", 9000, 4, MERGEABLE),
+	TABLES("64-b32-table", 1, MERGEABLE | TABLE),
+	TABLES("64-b32-table-of-2", 2, MERGEABLE | TABLE),
 	BOTH("empty", 0, 32, MERGEABLE),
 	{ "receive-parked", MERGEABLE, 0, 32, .receive = true, .parked = true },
 	{ "transmit-parked", MERGEABLE, 0, 32, .parked = true },
@@ -98,6 +107,44 @@ cut(const struct row *row, uint16_t slot, struct rig_piece *pieces)
 	return count;
 }
 
+/* A frame in a table that lies at the end of its slot: header and frame in one entry, or apart. */
+static uint64_t
+put_table(struct rig *rig, const struct row *row, uint16_t slot)
+{
+	uint64_t address = rig_slot(slot) + RIG_SLOT - 2 * sizeof(struct vring_desc);
+	struct vring_desc *split = (struct vring_desc *)rig_host(rig, address);
+	struct vring_packed_desc *packed = (struct vring_packed_desc *)split;
+	uint32_t left = HEADER + row->frame;
+
+	for (uint16_t i = 0; i < row->table; i++) {
+		bool last = i + 1 == row->table;
+		uint32_t size = last ? left : HEADER;
+		uint64_t at = rig_slot(slot) + HEADER + row->frame - left;
+
+		if (row->packed)
+			packed[i] = (struct vring_packed_desc){ at, size, 0, 0 };
+		else
+			split[i] = (struct vring_desc){ at, size, last ? 0 : VRING_DESC_F_NEXT,
+				(uint16_t)(i + 1) };
+		left -= size;
+	}
+	return address;
+}
+
+static void
+offer_table(struct rig *rig, const struct row *row, uint16_t slot)
+{
+	struct rig_piece piece = { put_table(rig, row, slot),
+		row->table * (uint32_t)sizeof(struct vring_desc), VRING_DESC_F_INDIRECT };
+
+	if (row->packed) {
+		rig_chain(rig, slot, &piece, 1);
+	} else {
+		rig_descriptor(rig, slot, piece.address, piece.size, piece.flags, 0);
+		rig_available(rig, slot);
+	}
+}
+
 /* A frame is one chain; room for one is a buffer for each piece. @return descriptors. */
 static uint16_t
 offer(struct rig *rig, const struct row *row, uint16_t slot)
@@ -105,6 +152,10 @@ offer(struct rig *rig, const struct row *row, uint16_t slot)
 	struct rig_piece pieces[PIECES_MAX];
 	uint16_t i, count = cut(row, slot, pieces);
 
+	if (row->table != 0) {
+		offer_table(rig, row, slot);
+		return 1;
+	}
 	if (row->packed && row->receive) {
 		rig_chain(rig, slot, pieces, count);
 		return count;
