@@ -28,7 +28,7 @@ static const char help_text[] =
 	"       features-off=A:B    virtio features that are not offered, names or a mask\n"
 	"       packed, in-order, mergeable, event-idx, indirect, inflight, log, announce=0|1\n"
 	"                           features offered unless withheld with 0 (1)\n"
-	"       iommu, postcopy, control-queue, hash, in-band=0|1\n"
+	"       iommu, postcopy, control-queue, hash, in-band, ring-reset=0|1\n"
 	"                           features offered if asked for with 1 (0)\n"
 	"       call-handover=0|1   the control thread notifies the guest, not the lcores (0)\n"
 	"       histograms=0|1      count frames by size, bursts by the frames in them (0)\n"

@@ -53,6 +53,7 @@ static const struct {
 	[VHU_OFFER_HASH] = { "hash", HASH_FEATURES, 0 },
 	[VHU_OFFER_ANNOUNCE] = { "announce", ANNOUNCE_FEATURES, VHU_BIT(VHU_PROTOCOL_RARP) },
 	[VHU_OFFER_IN_BAND] = { "in-band", 0, VHU_BIT(VHU_PROTOCOL_INBAND_NOTIFICATIONS) },
+	[VHU_OFFER_RING_RESET] = { "ring-reset", VHU_BIT(VHU_F_RING_RESET), 0 },
 };
 
 static const char *const postcopy_states[] = {

@@ -18,7 +18,8 @@
 /** Offers that a port makes unless told otherwise. */
 #define VHU_OFFERS_DEFAULT \
 	((UINT32_C(1) << VHU_OFFERS) - 1 - VHU_OFFER_BIT(IOMMU) - VHU_OFFER_BIT(POSTCOPY) - \
-	VHU_OFFER_BIT(CONTROL_QUEUE) - VHU_OFFER_BIT(HASH) - VHU_OFFER_BIT(IN_BAND))
+	VHU_OFFER_BIT(CONTROL_QUEUE) - VHU_OFFER_BIT(HASH) - VHU_OFFER_BIT(IN_BAND) - \
+	VHU_OFFER_BIT(RING_RESET))
 
 /** @return 0, or a negative errno with its sentence kept. */
 int vhu_offers_check(const struct vhu_port_options *options);

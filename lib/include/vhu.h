@@ -79,6 +79,11 @@ enum vhu_offer {
 	 * serve it
 	 */
 	VHU_OFFER_IN_BAND,
+	/**
+	 * the driver may begin one ring anew; QEMU agrees to that and does not tell a vhost-user
+	 * back-end, which goes on with the memory that the ring had
+	 */
+	VHU_OFFER_RING_RESET,
 	VHU_OFFERS               /**< not an offer: how many there are */
 };
 /** An offer as a bit of vhu_port_options.offers, e.g. VHU_OFFER_BIT(PACKED). */

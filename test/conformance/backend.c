@@ -166,6 +166,8 @@ offer_named(const char *name)
 	}
 	if (strcmp(name, "postcopy") == 0)
 		return VHU_OFFER_BIT(POSTCOPY);
+	if (strcmp(name, "ring-reset") == 0)
+		return VHU_OFFER_BIT(RING_RESET);
 	return 0;
 }
 

@@ -99,7 +99,7 @@ def command_of(config, kind):
     """
     The back-end of each kind, polling on one processor and without hugepages.
     A number: so many queue pairs; "client": connects to the front-end; "crowd": many devices;
-    "iommu", "postcopy": offers that are not made by default;
+    "iommu", "postcopy", "ring-reset": offers that are not made by default;
     "elements": a device that keeps requests, without EAL.
     """
     folder = pathlib.Path(config.getoption("--build")) / "test/conformance"
@@ -111,7 +111,8 @@ def command_of(config, kind):
                                 "folder with --build DIR or a program with --backend-command")
     lcore = config.getoption("--lcore") or str(max(os.sched_getaffinity(0)))
     roles = {"client": "--client", "crowd": "--pairs 1", "iommu": "--pairs 4 --offer iommu",
-             "postcopy": "--pairs 4 --offer postcopy"}
+             "postcopy": "--pairs 4 --offer postcopy",
+             "ring-reset": "--pairs 4 --offer ring-reset"}
     role = roles.get(kind, f"--pairs {kind}")
     # Beside the device that is tormented, others that must not notice.
     others = "".join(f" {{socket}}.{i}" for i in range(OTHERS.get(kind, 0)))

@@ -270,6 +270,7 @@ def test_other_rings_go_on_while_one_pair_is_stopped(start):
         stopping.transmit_ring.wait_used(100)
 
 
+@pytest.mark.backend("ring-reset")
 @pytest.mark.row("R8")
 def test_driver_resets_the_rings_of_one_pair(start, offered, path):
     """RING_RESET, as front-ends carry it out: one ring is stopped and begins anew."""

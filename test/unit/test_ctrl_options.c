@@ -214,7 +214,7 @@ offers_that_do_not_exist_are_refused(void **state)
 
 	(void)state;
 	options.offers |= UINT32_C(1) << VHU_OFFERS;
-	assert_refused(&options, EINVAL, "bits above 12 are unknown");
+	assert_refused(&options, EINVAL, "bits above 13 are unknown");
 }
 
 static void

@@ -147,6 +147,7 @@ static const struct argument argument_table[] = {
 	OFFER("hash", HASH),
 	OFFER("announce", ANNOUNCE),
 	OFFER("in-band", IN_BAND),
+	OFFER("ring-reset", RING_RESET),
 	{ "features-off", read_mask, AT(features_off), 0, UINT64_MAX, "a mask like 0x8000" },
 	{ "populate", read_number, AT(populate), 0, 1, "0 or 1" },
 	{ "call-handover", read_number, AT(call_handover), 0, 1, "0 or 1" },

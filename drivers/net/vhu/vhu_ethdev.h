@@ -94,6 +94,7 @@ vhu_eth_of(const struct rte_eth_dev *dev)
 	"packed=<0|1> in-order=<0|1> event-idx=<0|1> indirect=<0|1> " \
 	"iommu-support=<0|1> postcopy-support=<0|1> inflight=<0|1> log=<0|1> " \
 	"control-queue=<0|1> hash=<0|1> announce=<0|1> in-band=<0|1> " \
+	"ring-reset=<0|1> " \
 	"features-off=<mask> populate=<0|1> call-handover=<0|1> tx-hints=<0|1> " \
 	"reconnect-min=<ms> reconnect-max=<ms>"
 
