@@ -19,8 +19,17 @@
 
 #include <stdint.h>
 
-/* Quarter octaves from 1/16 of a microsecond on. */
-#define TIME_BUCKETS 128
+/*
+ * Buckets of times: one a tick below 64 ticks, from there on 64 in each octave, so that none is
+ * wider than a sixty-fourth of what is in it: 1.5 us at 100 us.
+ */
+#define TIME_SPLIT_SHIFT 6
+#define TIME_SPLIT (1u << TIME_SPLIT_SHIFT)
+/* The longest that has a bucket of its own: 2^36 ticks, some 20 seconds. */
+#define TIME_OCTAVES 36
+#define TIME_BUCKETS ((TIME_OCTAVES - TIME_SPLIT_SHIFT + 1) * TIME_SPLIT)
+/* Slices of which the longest gap is kept one by one. */
+#define BOOK_SLICES 8192
 
 /* Whether things are changed meanwhile. */
 enum interval {
@@ -53,12 +62,17 @@ struct book_interval {
 	struct times send;
 	struct times gaps;
 	struct times own_gaps; /* the same without the time that others had the core */
-	struct times slices;  /* longest own gap of each slice, one value a slice */
 	struct long_ones calls;
 	struct long_ones gaps_by_cause;
 	uint64_t faults;      /* pages faulted in by the poller */
 	uint64_t refused;     /* receive calls */
 	uint64_t unsent;      /* frames */
+};
+
+/* A time with, or without, changes. */
+struct book_slice {
+	uint64_t interval;
+	uint64_t longest;     /* own gap, ticks */
 };
 
 /* In "published": which run it is, above the number of frames. */
@@ -75,45 +89,63 @@ struct book {
 	uint32_t core __attribute__((aligned(64)));
 	uint32_t ready;
 	struct book_interval intervals[INTERVALS];
+	/* The first ones of the run, in the order of time. */
+	uint32_t slice_count;
+	struct book_slice slices[BOOK_SLICES];
 };
 
 static inline unsigned int
-time_bucket(uint64_t ticks, double ticks_per_us)
+time_bucket(uint64_t ticks)
 {
-	uint64_t scaled = (uint64_t)((double)ticks * 16 / ticks_per_us);
-	unsigned int octave, bucket;
+	unsigned int shift;
 
-	if (scaled < 4)
-		return 0;
-	octave = 63 - (unsigned int)__builtin_clzll(scaled);
-	bucket = (octave - 2) * 4 + (unsigned int)(scaled >> (octave - 2) & 3) + 1;
-	return bucket < TIME_BUCKETS ? bucket : TIME_BUCKETS - 1;
+	if (ticks < TIME_SPLIT)
+		return (unsigned int)ticks;
+	if (ticks >> TIME_OCTAVES)
+		return TIME_BUCKETS - 1;
+	shift = 63 - (unsigned int)__builtin_clzll(ticks) - TIME_SPLIT_SHIFT;
+	/* The highest bit of what is left counts the octave. */
+	return shift * TIME_SPLIT + (unsigned int)(ticks >> shift);
 }
 
 static inline void
-time_add(struct times *times, uint64_t ticks, double ticks_per_us)
+time_add(struct times *times, uint64_t ticks)
 {
 	times->count++;
-	times->buckets[time_bucket(ticks, ticks_per_us)]++;
+	times->buckets[time_bucket(ticks)]++;
 	if (ticks > times->max)
 		times->max = ticks;
 }
 
-/* A quantile in microseconds: the upper bound of its bucket. */
+/* The middle of a bucket. */
+static inline double
+time_of_bucket(unsigned int bucket)
+{
+	unsigned int shift = bucket < 2 * TIME_SPLIT ? 0 : bucket / TIME_SPLIT - 1;
+
+	return (double)((uint64_t)(bucket - shift * TIME_SPLIT) << shift) +
+		(double)((UINT64_C(1) << shift) - 1) / 2;
+}
+
+/* The time that @p above of the values exceed, in ticks. */
+static inline double
+time_exceeded_by(const struct times *times, uint64_t above)
+{
+	unsigned int i = TIME_BUCKETS;
+	uint64_t sum = 0;
+
+	while (i-- > 0) {
+		sum += times->buckets[i];
+		if (sum > above)
+			return time_of_bucket(i);
+	}
+	return 0;
+}
+
 static inline double
 time_quantile(const struct times *times, double quantile)
 {
-	uint64_t wanted = (uint64_t)((double)times->count * quantile), sum = 0;
-	unsigned int i;
-
-	for (i = 0; i < TIME_BUCKETS - 1; i++) {
-		sum += times->buckets[i];
-		if (sum > wanted)
-			break;
-	}
-	if (i == 0)
-		return 4.0 / 16;
-	return (double)((uint64_t)((i - 1) % 4 + 5) << (i - 1) / 4) / 16;
+	return time_exceeded_by(times, (uint64_t)((double)times->count * (1 - quantile)));
 }
 
 #endif /* VHU_TEST_BOOK_H */

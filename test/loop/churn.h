@@ -91,7 +91,7 @@ struct work_result {
 	struct stream_counts counts[INTERVALS];
 	struct interrupts interrupts[INTERVALS];
 	bool has_book;
-	struct book_interval book[INTERVALS];
+	struct book book;      /* as the poller left it */
 	double ticks_per_us;
 };
 

@@ -71,13 +71,30 @@ us(const struct work_result *result, uint64_t ticks)
 	return (double)ticks / result->ticks_per_us;
 }
 
+static double
+quantile_us(const struct work_result *result, const struct times *times, double quantile)
+{
+	return time_quantile(times, quantile) / result->ticks_per_us;
+}
+
+/* What is exceeded so often in a second: both sides have had as much time. */
+static double
+exceeded_us(const struct work_result *result, enum interval interval, const struct times *times,
+	uint64_t a_second)
+{
+	uint64_t above = result->counts[interval].nanoseconds * a_second / 1000000000;
+
+	return time_exceeded_by(times, above) / result->ticks_per_us;
+}
+
 static void
 print_times(const struct work_result *result, const char *name, const struct times *times)
 {
 	printf("\"%s_us\":{\"count\":%" PRIu64 ",\"p50\":%.2f,\"p99\":%.2f,\"p999\":%.2f,"
-		"\"p9999\":%.2f,\"max\":%.1f}", name, times->count, time_quantile(times, 0.5),
-		time_quantile(times, 0.99), time_quantile(times, 0.999),
-		time_quantile(times, 0.9999), us(result, times->max));
+		"\"p9999\":%.2f,\"max\":%.1f}", name, times->count,
+		quantile_us(result, times, 0.5), quantile_us(result, times, 0.99),
+		quantile_us(result, times, 0.999), quantile_us(result, times, 0.9999),
+		us(result, times->max));
 }
 
 static void
@@ -92,7 +109,7 @@ print_long(const struct work_result *result, const char *name, const struct long
 static void
 print_book(const struct work_result *result, enum interval interval)
 {
-	const struct book_interval *book = &result->book[interval];
+	const struct book_interval *book = &result->book.intervals[interval];
 
 	printf(",\"poller\":{\"refused\":%" PRIu64 ",\"unsent\":%" PRIu64 ",\"faults\":%" PRIu64
 		",\"call_interrupts\":%" PRIu64 ",\"tlb_shootdowns\":%" PRIu64 ",",
@@ -108,12 +125,86 @@ print_book(const struct work_result *result, enum interval interval)
 	printf(",");
 	print_times(result, "own_gap", &book->own_gaps);
 	printf(",");
-	print_times(result, "longest_gap_of_slice", &book->slices);
-	printf(",");
+	printf("\"exceeded_us\":{\"100/s\":%.2f,\"10/s\":%.2f,\"1/s\":%.2f},",
+		exceeded_us(result, interval, &book->own_gaps, 100),
+		exceeded_us(result, interval, &book->own_gaps, 10),
+		exceeded_us(result, interval, &book->own_gaps, 1));
 	print_long(result, "long_calls", &book->calls);
 	printf(",");
 	print_long(result, "long_gaps", &book->gaps_by_cause);
 	printf("}");
+}
+
+/* Values in order, and where the middle of what they were drawn from is. */
+struct middle {
+	unsigned int count;
+	double median;
+	double low, high;      /* the middle is between them in 95 of 100 cases */
+};
+
+static int
+compare_doubles(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Sorts the values. The bounds are those of the sign test: half a deviation is sqrt(n) / 2. */
+static struct middle
+middle_of(double *values, unsigned int count)
+{
+	struct middle middle = { .count = count };
+	unsigned int spread = 0;
+
+	if (count == 0)
+		return middle;
+	qsort(values, count, sizeof(*values), compare_doubles);
+	while ((double)spread * spread < 0.96 * count && spread < (count - 1) / 2)
+		spread++;
+	middle.median = values[count / 2];
+	middle.low = values[count / 2 >= spread ? count / 2 - spread : 0];
+	middle.high = values[count / 2 + spread < count ? count / 2 + spread : count - 1];
+	return middle;
+}
+
+/* Longest gaps of slices in microseconds: without changes, with, and with minus without. */
+struct slice_pairs {
+	struct middle quiet, churn, difference;
+};
+
+/* Each slice with changes is followed by one without that is as long. */
+static struct slice_pairs
+pair_slices(const struct work_result *result)
+{
+	static double quiet[BOOK_SLICES], churn[BOOK_SLICES], differences[BOOK_SLICES];
+	const struct book_slice *slices = result->book.slices;
+	unsigned int i, count = 0;
+
+	for (i = 0; i + 1 < result->book.slice_count; i++) {
+		if (slices[i].interval != CHURN || slices[i + 1].interval != QUIET)
+			continue;
+		churn[count] = us(result, slices[i].longest);
+		quiet[count] = us(result, slices[i + 1].longest);
+		differences[count] = churn[count] - quiet[count];
+		count++;
+	}
+	return (struct slice_pairs){
+		.quiet = middle_of(quiet, count),
+		.churn = middle_of(churn, count),
+		.difference = middle_of(differences, count),
+	};
+}
+
+static void
+print_pairs(const struct work_result *result)
+{
+	struct slice_pairs pairs = pair_slices(result);
+
+	printf(",\n\"longest_of_slices_us\":{\"pairs\":%u,\"quiet\":%.1f,\"churn\":%.1f,"
+		"\"difference\":%.1f,\"low\":%.1f,\"high\":%.1f}", pairs.difference.count,
+		pairs.quiet.median, pairs.churn.median, pairs.difference.median,
+		pairs.difference.low, pairs.difference.high);
 }
 
 static void
@@ -150,6 +241,8 @@ report_json(const struct work_result *result)
 		result->missed_calls, result->logged_pages);
 	print_interval(result, "quiet", QUIET);
 	print_interval(result, "churn", CHURN);
+	if (result->has_book)
+		print_pairs(result);
 	printf("}");
 }
 
@@ -162,7 +255,7 @@ report_head(bool book)
 		"the burst, without the time that others had the core" :
 		"longest times without a frame, us, without pauses of this thread",
 		"work", "cycles", "/s", "Mpps", "lost", "corrupt", "reordered", "refused",
-		"IPIs/c", "p99", "p99.99", "slice's max", "max");
+		"IPIs/c", "p99.9", "p99.99", "slice's max", "max");
 }
 
 static double
@@ -184,7 +277,9 @@ print_pair(int width, double quiet, double churn)
 static void
 print_waits(const struct work_result *result)
 {
-	const struct book_interval *quiet = &result->book[QUIET], *churn = &result->book[CHURN];
+	const struct book_interval *quiet = &result->book.intervals[QUIET];
+	const struct book_interval *churn = &result->book.intervals[CHURN];
+	struct slice_pairs pairs = pair_slices(result);
 	const struct times *gaps[] = { &quiet->own_gaps, &churn->own_gaps };
 	uint64_t interrupts = result->interrupts[CHURN].calls +
 		result->interrupts[CHURN].shootdowns;
@@ -198,9 +293,9 @@ print_waits(const struct work_result *result)
 		churn->refused);
 	printf(" %15s %7.1f", result->has_book ? refused : "-",
 		(double)interrupts / (double)(result->cycles | 1));
-	print_pair(15, time_quantile(gaps[0], 0.99), time_quantile(gaps[1], 0.99));
-	print_pair(15, time_quantile(gaps[0], 0.9999), time_quantile(gaps[1], 0.9999));
-	print_pair(15, time_quantile(&quiet->slices, 0.5), time_quantile(&churn->slices, 0.5));
+	print_pair(15, quantile_us(result, gaps[0], 0.999), quantile_us(result, gaps[1], 0.999));
+	print_pair(15, quantile_us(result, gaps[0], 0.9999), quantile_us(result, gaps[1], 0.9999));
+	print_pair(15, pairs.quiet.median, pairs.churn.median);
 	print_pair(17, us(result, gaps[0]->max), us(result, gaps[1]->max));
 }
 

@@ -68,10 +68,10 @@ frame_is_right(const struct front_frame *frame, uint64_t sequence)
 }
 
 static void
-count_gap(struct stream *stream, struct gaps *gaps, uint64_t raw, uint64_t paused)
+count_gap(struct gaps *gaps, uint64_t raw, uint64_t paused)
 {
-	time_add(&gaps->raw, raw, stream->ticks_per_us);
-	time_add(&gaps->net, raw > paused ? raw - paused : 0, stream->ticks_per_us);
+	time_add(&gaps->raw, raw);
+	time_add(&gaps->net, raw > paused ? raw - paused : 0);
 }
 
 /* Tell the poller how many frames are there for it. */
@@ -146,7 +146,7 @@ stream_round(struct stream *stream)
 	if (receive_some(stream, counts) == 0)
 		return;
 	if (stream->last_frame != 0)
-		count_gap(stream, &counts->gaps, now - stream->last_frame, stream->paused);
+		count_gap(&counts->gaps, now - stream->last_frame, stream->paused);
 	stream->last_frame = now;
 	stream->paused = 0;
 }

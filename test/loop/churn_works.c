@@ -421,6 +421,9 @@ run_work(struct work *work, const struct work_type *type)
 	work->front.idle_argument = &work->stream;
 	error = change_things(work, type);
 	work->front.idle = NULL;
+	/* The poller closes the last slice at its next poll. */
+	stream_switch(&work->stream, BEGINNING);
+	let_flow(work, 1000000);
 	stream_drain(&work->stream);
 	if (error != 0)
 		snprintf(result->fault, sizeof(result->fault), "cycle %llu: %s",
@@ -431,7 +434,7 @@ run_work(struct work *work, const struct work_type *type)
 	result->faults = work->stream.send.faults + work->stream.receive.faults;
 	if (work->stream.book != NULL) {
 		result->has_book = true;
-		memcpy(result->book, work->stream.book->intervals, sizeof(result->book));
+		memcpy(&result->book, work->stream.book, sizeof(result->book));
 	}
 	front_stop(&work->front, RECEIVE, NULL);
 	front_stop(&work->front, TRANSMIT, NULL);

@@ -116,7 +116,7 @@ explain(struct poller *poller, uint64_t ticks)
 static void
 book_call(struct poller *poller, struct times *times, uint64_t begin, uint64_t end)
 {
-	time_add(times, end - begin, poller->ticks_per_us);
+	time_add(times, end - begin);
 	/* From the end of the call before: what happened between the two counts, too. */
 	if (end - poller->end > poller->long_ticks) {
 		explain(poller, end - poller->end);
@@ -141,8 +141,8 @@ book_gap(struct poller *poller)
 	uint64_t gap = poller->end - poller->since;
 	uint64_t own = gap > poller->stolen ? gap - poller->stolen : 0;
 
-	time_add(&poller->now->gaps, gap, poller->ticks_per_us);
-	time_add(&poller->now->own_gaps, own, poller->ticks_per_us);
+	time_add(&poller->now->gaps, gap);
+	time_add(&poller->now->own_gaps, own);
 	if (gap > poller->long_ticks)
 		count_long(&poller->now->gaps_by_cause, poller->stolen, poller->faulted, gap);
 	if (own > poller->slice_longest)
@@ -155,8 +155,23 @@ static void
 turn_page(struct poller *poller, uint64_t published)
 {
 	memset(poller->book->intervals, 0, sizeof(poller->book->intervals));
+	poller->book->slice_count = 0;
 	poller->received = published >> BOOK_RUN_SHIFT << BOOK_RUN_SHIFT;
 	poller->kernel = ask_kernel(poller);
+	poller->slice_longest = 0;
+}
+
+/* A slice is over. */
+static void
+end_slice(struct poller *poller)
+{
+	struct book *book = poller->book;
+
+	if (book->slice_count < BOOK_SLICES)
+		book->slices[book->slice_count++] = (struct book_slice){
+			.interval = (uint64_t)(poller->now - book->intervals),
+			.longest = poller->slice_longest,
+		};
 	poller->slice_longest = 0;
 }
 
@@ -169,8 +184,7 @@ choose_interval(struct poller *poller)
 
 	if (wanted == poller->now)
 		return;
-	time_add(&poller->now->slices, poller->slice_longest, poller->ticks_per_us);
-	poller->slice_longest = 0;
+	end_slice(poller);
 	poller->now = wanted;
 }
 
@@ -268,9 +282,16 @@ int
 main(int argc, char **argv)
 {
 	static struct poller poller;
-	int words = rte_eal_init(argc, argv);
 	unsigned int lcore;
+	sigset_t endings;
+	int words;
 
+	/* Before there are other threads: they leave signals to this one. */
+	sigemptyset(&endings);
+	sigaddset(&endings, SIGTERM);
+	sigaddset(&endings, SIGINT);
+	sigprocmask(SIG_BLOCK, &endings, NULL);
+	words = rte_eal_init(argc, argv);
 	must(words, "EAL");
 	if (argc - words != 2) {
 		fprintf(stderr, "usage: vhu-poller EAL-OPTIONS --vdev DRIVER0,iface=PATH -- BOOK\n"
@@ -278,7 +299,6 @@ main(int argc, char **argv)
 			"names\n");
 		return EXIT_FAILURE;
 	}
-	signal(SIGTERM, stop);
 	poller.book = make_book(argv[words + 1]);
 	poller.ticks_per_us = front_ticks_per_us();
 	poller.refresh_ticks = (uint64_t)(REFRESH_US * poller.ticks_per_us);
@@ -288,6 +308,9 @@ main(int argc, char **argv)
 	must(rte_eal_remote_launch(poll_loop, &poller, lcore), "starting the lcore");
 	printf("ready\n");
 	fflush(stdout);
+	/* Waiting for an lcore is spinning, and the driver of the rings needs this core. */
+	sigwait(&endings, &(int){ 0 });
+	stop(0);
 	rte_eal_mp_wait_lcore();
 	must(rte_eth_dev_stop(0), "stopping port 0");
 	must(rte_eth_dev_close(0), "closing port 0");

@@ -123,12 +123,13 @@ class Driver(BackEnd):
     def __init__(self, paths, queues=1, fwd="io", client=False, hugepages=False, options=(),
                  offers=()):
         more = self.arguments + "".join(f",{offer}-support=1" for offer in offers)
+        # No period for statistics: testpmd would sleep whole seconds, also when it is to end.
         command = [place.program("dpdk-testpmd"), *eal(BACK_CORE, hugepages), *self.plugin]
         for index, path in enumerate(paths):
             command += ["--vdev", f"{self.driver}{index},iface={path},queues={queues},"
                                   f"client={int(client)}{more}"]
         command += ["--", f"--forward-mode={fwd}", "--auto-start", "--no-mlockall",
-                    "--nb-cores=1", f"--rxq={queues}", f"--txq={queues}", "--stats-period=3600",
+                    "--nb-cores=1", f"--rxq={queues}", f"--txq={queues}",
                     "--total-num-mbufs=16384", *options]
         super().__init__(paths, client, Process("dpdk-testpmd", command))
 
