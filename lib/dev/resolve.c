@@ -116,7 +116,7 @@ plan_area(const struct vhu_device *device, const struct vhu_device_ring *ring,
 			return not_in_memory(device, ring, area);
 		if (!vhu_alias_add(plan, done == 0, host, delta, size))
 			return vhu_refuse(VHU_REFUSE_FAULT, "%s of ring %u is neither one piece of "
-				"guest memory nor a few of whole pages", area->what, ring->index);
+				"guest memory nor several of whole pages", area->what, ring->index);
 		if (done == 0)
 			*offset = plan->end - size;
 		done += size;
@@ -163,6 +163,18 @@ vhu_ring_in_memory(const struct vhu_device *device, const struct vhu_device_ring
 	return locate(device, ring, map, &at).severity == VHU_ACCEPT;
 }
 
+/* EINVAL: it is not possible with this kind of memory. */
+static struct vhu_verdict
+cannot_map(const struct vhu_device_ring *ring, uint32_t pieces, int error)
+{
+	if (error != -EINVAL)
+		return vhu_refuse(VHU_REFUSE, "the %u pieces of ring %u cannot be mapped as one: "
+			"%s", pieces, ring->index, strerror(-error));
+	return vhu_refuse(VHU_REFUSE, "ring %u of %u descriptors is in %u pieces of huge pages, "
+		"which cannot be mapped as one: give the guest ordinary pages, or rings of 256 "
+		"descriptors", ring->index, ring->size, pieces);
+}
+
 struct vhu_verdict
 vhu_ring_resolve(const struct vhu_device *device, const struct vhu_device_ring *ring,
 	const struct vhu_map *map, struct vhu_snapshot *snapshot)
@@ -178,9 +190,7 @@ vhu_ring_resolve(const struct vhu_device *device, const struct vhu_device_ring *
 	if (!at.whole) {
 		rc = vhu_alias_new(&at.plan, &snapshot->alias);
 		if (rc != 0)
-			return vhu_refuse(VHU_REFUSE, "ring %u is in %u pieces of guest memory "
-				"that cannot be mapped as one: %s", ring->index, at.plan.count,
-				rc == -EINVAL ? "huge pages?" : strerror(-rc));
+			return cannot_map(ring, at.plan.count, rc);
 		for (i = 0; i < 3; i++)
 			at.hosts[i] = snapshot->alias->host + at.offsets[i];
 	}

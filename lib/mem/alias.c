@@ -159,19 +159,35 @@ vhu_alias_free(struct vhu_alias *alias)
 	free(alias);
 }
 
+/* The piece that an address is in. Pieces lie back to back. */
+static uint32_t
+piece_of(const struct vhu_alias *alias, uint64_t host)
+{
+	uint32_t first = 0, end = alias->count;
+
+	while (end - first > 1) {
+		uint32_t middle = first + (end - first) / 2;
+
+		if (alias->back[middle].start <= host)
+			first = middle;
+		else
+			end = middle;
+	}
+	return first;
+}
+
 void
 vhu_alias_note(const struct vhu_alias *alias, const struct vhu_dirty *dirty,
 	struct vhu_dirty_cache *cache, const void *host, uint64_t size)
 {
-	const uint64_t first = (uintptr_t)host, end = first + size;
-	uint32_t i;
+	uint64_t at = (uintptr_t)host, end = at + size;
+	uint32_t i = piece_of(alias, at);
 
-	for (i = 0; i < alias->count; i++) {
+	for (; at < end && i < alias->count; i++) {
 		const struct vhu_extent *piece = &alias->back[i];
-		uint64_t from = first > piece->start ? first : piece->start;
 		uint64_t to = end < piece->start + piece->size ? end : piece->start + piece->size;
 
-		if (from < to)
-			vhu_dirty_note(dirty, cache, from + piece->delta, to - from);
+		vhu_dirty_note(dirty, cache, at + piece->delta, to - at);
+		at = to;
 	}
 }

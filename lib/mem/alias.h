@@ -24,8 +24,12 @@
 struct vhu_dirty;
 struct vhu_dirty_cache;
 
-/** Most pieces of an alias: each is a mapping of its own, and a process has 65530 by default. */
-#define VHU_ALIAS_PIECES 64
+/**
+ * Most pieces of an alias: the pages of a split ring of 32768 descriptors. Its areas have 128, 17
+ * and 65, and one more each if they do not begin with a page. Each piece is a mapping of its own,
+ * and a process has 65530 by default.
+ */
+#define VHU_ALIAS_PIECES 213
 
 /** What an alias is to show. Begin with all 0. */
 struct vhu_alias_plan {

@@ -27,6 +27,14 @@ def ping_statistics(output):
     return sum(int(sent) for sent, _ in found), sum(int(received) for _, received in found)
 
 
+def small_mappings(back):
+    """How many parts of guests' memory the back-end has mapped that are as small as rings."""
+    lines = Path(f"/proc/{back.process.child.pid}/maps").read_text(encoding="utf-8").splitlines()
+    ranges = [[int(end, 16) for end in line.split()[0].split("-")]
+              for line in lines if line.endswith(MEMFD)]
+    return sum(end - start < 1 << 16 for start, end in ranges)
+
+
 class Guest:
     """A running guest with one network device per socket path, eth0, eth1, ..."""
 
