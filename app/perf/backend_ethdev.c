@@ -114,6 +114,8 @@ receive(struct perf_port *port, struct rte_mbuf **packets, uint16_t count)
 	return rte_eth_rx_burst((uint16_t)port->number, 0, packets, count);
 }
 
+PERF_POLL(receive)
+
 static uint16_t
 transmit(struct perf_port *port, struct rte_mbuf **packets, uint16_t count)
 {
@@ -128,6 +130,7 @@ const struct perf_backend perf_net_vhu = {
 	.ready = ready,
 	.receive = receive,
 	.transmit = transmit,
+	.poll = poll_empty,
 };
 
 const struct perf_backend perf_net_vhost = {
@@ -139,4 +142,5 @@ const struct perf_backend perf_net_vhost = {
 	.ready = ready,
 	.receive = receive,
 	.transmit = transmit,
+	.poll = poll_empty,
 };

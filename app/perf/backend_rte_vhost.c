@@ -122,6 +122,8 @@ receive(struct perf_port *port, struct rte_mbuf **packets, uint16_t count)
 		count);
 }
 
+PERF_POLL(receive)
+
 static uint16_t
 transmit(struct perf_port *port, struct rte_mbuf **packets, uint16_t count)
 {
@@ -169,4 +171,5 @@ const struct perf_backend perf_rte_vhost = {
 	.ready = ready,
 	.receive = receive,
 	.transmit = transmit,
+	.poll = poll_empty,
 };

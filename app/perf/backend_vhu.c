@@ -56,6 +56,8 @@ receive(struct perf_port *port, struct rte_mbuf **packets, uint16_t count)
 	return vhu_rx_burst(port->handle[0], packets, count);
 }
 
+PERF_POLL(receive)
+
 static uint16_t
 transmit(struct perf_port *port, struct rte_mbuf **packets, uint16_t count)
 {
@@ -70,4 +72,5 @@ const struct perf_backend perf_vhu = {
 	.ready = ready,
 	.receive = receive,
 	.transmit = transmit,
+	.poll = poll_empty,
 };

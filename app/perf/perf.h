@@ -87,7 +87,22 @@ struct perf_backend {
 	/* Bursts; transmit takes and frees what it has sent and leaves the rest. */
 	uint16_t (*receive)(struct perf_port *port, struct rte_mbuf **packets, uint16_t count);
 	uint16_t (*transmit)(struct perf_port *port, struct rte_mbuf **packets, uint16_t count);
+	/*
+	 * So many receive bursts on an empty ring: the loop that an application has around the
+	 * interface, so that no call of ours is part of what each of them costs.
+	 */
+	void (*poll)(struct perf_port *port, struct rte_mbuf **packets, uint16_t count,
+		uint32_t polls);
 };
+
+/* perf_backend.poll for a backend whose receive() the compiler can take into the loop. */
+#define PERF_POLL(receive) \
+	static void poll_empty(struct perf_port *port, struct rte_mbuf **packets, \
+		uint16_t count, uint32_t polls) \
+	{ \
+		while (polls-- != 0) \
+			receive(port, packets, count); \
+	}
 
 /* One port of a back-end with the front-end that is connected to it. */
 struct perf_port {

@@ -205,30 +205,18 @@ poll_idle(struct perf_slice *slice, struct rte_mbuf **packets)
 	}
 }
 
-/*
- * Calls that find nothing. The floor has no ring to look at here: it shows what this loop costs
- * without a call, which is in the figures of the others as well.
- */
+/* Calls that find nothing. */
 static void
 run_empty(struct perf_slice *slice)
 {
-	uint16_t (*receive)(struct perf_port *port, struct rte_mbuf **packets, uint16_t count) =
-		slice->port->backend->receive;
 	struct rte_mbuf *packets[PERF_MAX_BURST];
 	struct perf_count *count = &slice->back;
 	uint64_t begin = rte_rdtsc(), last = begin, now;
 	uint64_t interruption = rte_get_tsc_hz() / 1000000 * INTERRUPTION_US;
 	uint16_t burst = slice->row->burst;
-	uint32_t i;
 
 	while (!stopping()) {
-		if (is_floor(slice)) {
-			for (i = 0; i < POLLS; i++)
-				rte_compiler_barrier();
-		} else {
-			for (i = 0; i < POLLS; i++)
-				receive(slice->port, packets, burst);
-		}
+		slice->port->backend->poll(slice->port, packets, burst, POLLS);
 		now = rte_rdtsc();
 		if (now - last > interruption) {
 			count->interrupted += now - last;

@@ -97,7 +97,7 @@ read_counters(const struct vhu_ring *ring, struct vhu_queue_stats *stats)
 	stats->packets = load(&counters->packets);
 	stats->bytes = load(&counters->bytes);
 	stats->bursts = load(&counters->bursts);
-	stats->empty = load(&ring->empty);
+	stats->empty = load(&counters->empty) + vhu_reader_looked(&ring->reader);
 	stats->mbuf_failures = load(&counters->mbuf_failures);
 	stats->calls = load(&counters->calls);
 	stats->calls_suppressed = load(&counters->calls_suppressed);

@@ -22,9 +22,11 @@
  */
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <vhu.h>
+#include <vhu_poll.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -61,13 +63,37 @@ struct vhu_rx_options {
 int vhu_rx_queue_setup(struct vhu_queue *queue, const struct vhu_rx_options *options);
 
 /**
+ * The rest of vhu_rx_burst(), for that alone.
+ * @param view  what was found when the queue was entered; NULL: it was not. It is left in the end.
+ */
+uint16_t vhu_rx_burst_inside(struct vhu_queue *queue, struct rte_mbuf **packets, uint16_t count,
+	const struct vhu_poll_view *view);
+/** The same for vhu_tx_burst(). */
+uint16_t vhu_tx_burst_inside(struct vhu_queue *queue, struct rte_mbuf **packets, uint16_t count,
+	const struct vhu_poll_view *view);
+
+/**
  * Receive frames from the guest.
  * @param queue    receive queue that was set up.
  * @param packets  room for @p count mbuf pointers; the mbufs written there belong to the caller.
  * @param count    most packets wanted; any number.
  * @return packets received, 0 ... count. 0 also while the ring is stopped, disabled or broken.
  */
-uint16_t vhu_rx_burst(struct vhu_queue *queue, struct rte_mbuf **packets, uint16_t count);
+static inline uint16_t
+vhu_rx_burst(struct vhu_queue *queue, struct rte_mbuf **packets, uint16_t count)
+{
+	struct vhu_poll *poll = (struct vhu_poll *)queue;
+	struct vhu_poll_section section;
+
+	if (!vhu_poll_looks(poll))
+		return vhu_rx_burst_inside(queue, packets, count, NULL);
+	section = vhu_poll_enter(poll);
+	if (vhu_poll_is_idle(poll, section.view)) {
+		vhu_poll_leave_idle(poll, section);
+		return 0;
+	}
+	return vhu_rx_burst_inside(queue, packets, count, section.view);
+}
 
 /**
  * Transmit frames to the guest.
@@ -77,7 +103,21 @@ uint16_t vhu_rx_burst(struct vhu_queue *queue, struct rte_mbuf **packets, uint16
  * @return packets taken, 0 ... count. Those are consumed (freed, also when dropped and counted);
  *   the rest still belong to the caller.
  */
-uint16_t vhu_tx_burst(struct vhu_queue *queue, struct rte_mbuf **packets, uint16_t count);
+static inline uint16_t
+vhu_tx_burst(struct vhu_queue *queue, struct rte_mbuf **packets, uint16_t count)
+{
+	struct vhu_poll *poll = (struct vhu_poll *)queue;
+	struct vhu_poll_section section;
+
+	if (!vhu_poll_looks(poll))
+		return vhu_tx_burst_inside(queue, packets, count, NULL);
+	section = vhu_poll_enter(poll);
+	if (vhu_poll_is_idle(poll, section.view)) {
+		vhu_poll_leave_idle(poll, section);
+		return 0;
+	}
+	return vhu_tx_burst_inside(queue, packets, count, section.view);
+}
 
 /**
  * Frames that wait in a receive queue, or buffers that wait in a transmit queue.

@@ -16,7 +16,6 @@
 #include "net/queue.h"
 #include "obs/error.h"
 #include "ring/chain.h"
-#include "ring/packed.h"
 
 /* Smallest data room that makes sense: an Ethernet header and something behind it. */
 #define ROOM_MIN 128
@@ -141,39 +140,25 @@ vhu_rx_queue_setup(struct vhu_queue *queue, const struct vhu_rx_options *options
 	return 0;
 }
 
-/*
- * Is there nothing to do, for sure? A poll of an idle ring ends here, after one load of guest
- * memory and without a call or a stack frame, which is most of what it would cost otherwise. The
- * burst looks again, with acquire, at whatever it is called for. A ring that no burst has seen yet
- * is not idle: its driver is to be told about kicks.
- */
-static inline __attribute__((always_inline)) bool
-is_idle(const struct vhu_ring *ring, const struct vhu_snapshot *snapshot)
+/* The rest of a burst that has entered the queue, unless it says NULL. */
+static inline uint16_t
+burst_inside(struct vhu_ring *ring, struct rte_mbuf **packets, uint16_t count,
+	const struct vhu_poll_view *view)
 {
-	uint16_t flags;
+	const struct vhu_snapshot *snapshot = view == NULL ? vhu_reader_enter(&ring->reader) :
+		(const struct vhu_snapshot *)view;
+	uint16_t n = snapshot->burst(ring, snapshot, packets, count);
 
-	switch (snapshot->peek) {
-	case VHU_PEEK_SPLIT:
-		/* Entries known to wait spare the look at the guest's line. */
-		return ring->avail_seen == ring->next_avail &&
-			vhu_guest_load16(&snapshot->avail->idx) == ring->next_avail &&
-			ring->phase != VHU_RING_FRESH;
-	case VHU_PEEK_PACKED:
-		flags = vhu_guest_load16(&snapshot->packed[ring->next_avail].flags);
-		return !vhu_packed_is_available(flags, ring->avail_wrap) &&
-			ring->phase != VHU_RING_FRESH;
-	default:
-		return false;
-	}
+	vhu_reader_leave(&ring->reader);
+	return n;
 }
 
-static __attribute__((noinline)) uint16_t
-receive(struct vhu_queue *queue, struct rte_mbuf **packets, uint16_t count,
-	const struct vhu_snapshot *snapshot)
+uint16_t
+vhu_rx_burst_inside(struct vhu_queue *queue, struct rte_mbuf **packets, uint16_t count,
+	const struct vhu_poll_view *view)
 {
-	uint16_t i, n = snapshot->burst(&queue->ring, snapshot, packets, count);
+	uint16_t i, n = burst_inside(&queue->ring, packets, count, view);
 
-	vhu_reader_leave(&queue->ring.reader);
 	if (queue->vlan_strip)
 		for (i = 0; i < n; i++)
 			vhu_offload_strip_vlan(packets[i]);
@@ -181,47 +166,10 @@ receive(struct vhu_queue *queue, struct rte_mbuf **packets, uint16_t count,
 }
 
 uint16_t
-vhu_rx_burst(struct vhu_queue *queue, struct rte_mbuf **packets, uint16_t count)
+vhu_tx_burst_inside(struct vhu_queue *queue, struct rte_mbuf **packets, uint16_t count,
+	const struct vhu_poll_view *view)
 {
-	const struct vhu_snapshot *snapshot = vhu_reader_enter(&queue->ring.reader);
-
-	if (is_idle(&queue->ring, snapshot)) {
-		vhu_count(&queue->ring.empty, 1);
-		vhu_reader_leave(&queue->ring.reader);
-		return 0;
-	}
-	if (snapshot->peek == VHU_PEEK_PARKED) {
-		vhu_reader_leave(&queue->ring.reader);
-		return 0;
-	}
-	return receive(queue, packets, count, snapshot);
-}
-
-static __attribute__((noinline)) uint16_t
-transmit(struct vhu_queue *queue, struct rte_mbuf **packets, uint16_t count,
-	const struct vhu_snapshot *snapshot)
-{
-	uint16_t n = snapshot->burst(&queue->ring, snapshot, packets, count);
-
-	vhu_reader_leave(&queue->ring.reader);
-	return n;
-}
-
-uint16_t
-vhu_tx_burst(struct vhu_queue *queue, struct rte_mbuf **packets, uint16_t count)
-{
-	const struct vhu_snapshot *snapshot = vhu_reader_enter(&queue->ring.reader);
-
-	if (is_idle(&queue->ring, snapshot)) {
-		vhu_count(&queue->ring.empty, 1);
-		vhu_reader_leave(&queue->ring.reader);
-		return 0;
-	}
-	if (snapshot->peek == VHU_PEEK_PARKED) {
-		vhu_reader_leave(&queue->ring.reader);
-		return 0;
-	}
-	return transmit(queue, packets, count, snapshot);
+	return burst_inside(&queue->ring, packets, count, view);
 }
 
 /* Does the snapshot stand for a ring that may be touched? */

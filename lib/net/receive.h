@@ -282,7 +282,7 @@ receive_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		return first(ring, snapshot, packets, count);
 	waiting = receive_waiting(ring, snapshot, count, kind);
 	if (waiting == 0) {
-		vhu_count(&ring->empty, 1);
+		vhu_count(&ring->counters.empty, 1);
 		return 0;
 	}
 	if (waiting == 1)

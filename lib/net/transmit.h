@@ -332,7 +332,7 @@ transmit_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	if (__builtin_expect(ring->phase == VHU_RING_FRESH, 0))
 		return first(ring, snapshot, packets, count);
 	if (!transmit_any(ring, snapshot, count, kind)) {
-		vhu_count(&ring->empty, 1);
+		vhu_count(&ring->counters.empty, 1);
 		return 0;
 	}
 	if (count == 1)

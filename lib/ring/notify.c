@@ -19,6 +19,7 @@ void
 vhu_ring_begin(struct vhu_ring *ring, const struct vhu_snapshot *snapshot)
 {
 	ring->phase = VHU_RING_BEGUN;
+	atomic_store_explicit(&ring->looks, !vhu_reader_fenced, memory_order_relaxed);
 	vhu_ring_want_kicks(ring, snapshot, ring->kick_wanted);
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "ring/ring.h"
+#include "snap/publish.h"
 
 _Atomic(uint32_t) vhu_rings_broken;
 _Atomic(uint32_t) vhu_rings_missing;
@@ -18,6 +19,9 @@ void
 vhu_ring_init(struct vhu_ring *ring)
 {
 	memset(ring, 0, sizeof(*ring));
+	vhu_publish_init();
+	/* At the parked snapshot. */
+	atomic_store_explicit(&ring->looks, !vhu_reader_fenced, memory_order_relaxed);
 	atomic_store_explicit(&ring->reader.snapshot, &vhu_snapshot_parked, memory_order_release);
 }
 
@@ -39,6 +43,7 @@ vhu_ring_reset(struct vhu_ring *ring, uint16_t next_avail, uint16_t next_used)
 	ring->used_wrap = true;
 	ring->held = false;
 	ring->phase = VHU_RING_FRESH;
+	atomic_store_explicit(&ring->looks, false, memory_order_relaxed);
 	ring->hint = (struct vhu_hint){ 0 };
 	note_place(ring);
 	atomic_store_explicit(&ring->miss, 0, memory_order_relaxed);

@@ -17,6 +17,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <vhu_stats.h>
@@ -29,6 +30,7 @@ struct vhu_ring_counters {
 	_Atomic(uint64_t) packets;
 	_Atomic(uint64_t) bytes;
 	_Atomic(uint64_t) bursts;
+	_Atomic(uint64_t) empty; /**< that were called and found nothing; see vhu_reader_looked() */
 	_Atomic(uint64_t) mbuf_failures;
 	_Atomic(uint64_t) calls;
 	_Atomic(uint64_t) calls_suppressed;
@@ -47,8 +49,24 @@ enum vhu_ring_phase {
  * where a core polls hundreds.
  */
 struct vhu_ring {
+	/* From here to looks as in struct vhu_poll, which a poll uses without a call. */
 	struct vhu_reader reader;
-	_Atomic(uint64_t) empty; /**< bursts that found nothing; a counter like those below */
+	/**
+	 * lcore (control while parked): next entry of the available ring, free running; packed:
+	 * next descriptor, below the ring's size.
+	 */
+	uint16_t next_avail;
+	/** lcore: split: the guest's index when last read; entries up to it are ours */
+	uint16_t avail_seen;
+	/** lcore (control while parked): packed: wrap counter that goes with next_avail */
+	bool avail_wrap;
+	/**
+	 * A poll of it may look by itself: no fence is needed to enter, and a burst has seen the
+	 * ring, whose driver was to be told about kicks. lcore (control while parked): writes;
+	 * lcore: reads, also outside a section, where a poll that is one too late finds nothing.
+	 */
+	atomic_bool looks;
+	uint8_t phase;         /**< lcore (control while parked): enum vhu_ring_phase */
 	/**
 	 * lcore: packed: the first used descriptor of what is being given back. Stored last, it
 	 * makes all of it visible at once.
@@ -56,18 +74,8 @@ struct vhu_ring {
 	uint64_t held_word;
 	uint16_t held_at;
 	bool held;             /**< there is one */
-	/**
-	 * lcore (control while parked): next entry of the available ring, free running; packed:
-	 * next descriptor, below the ring's size.
-	 */
-	uint16_t next_avail;
-	uint16_t next_used;    /**< lcore (control while parked): the same of the used ring */
-	/** lcore: split: the guest's index when last read; entries up to it are ours */
-	uint16_t avail_seen;
-	/** lcore (control while parked): packed: wrap counters that go with the two positions */
-	bool avail_wrap;
-	bool used_wrap;
-	uint8_t phase;         /**< lcore (control while parked): enum vhu_ring_phase */
+	uint16_t next_used;    /**< lcore (control while parked): next_avail of the used ring */
+	bool used_wrap;        /**< lcore (control while parked): wrap counter of next_used */
 	bool kick_wanted;      /**< lcore: the application sleeps on kicks of this ring */
 	union {
 		struct {
@@ -108,6 +116,18 @@ struct vhu_ring {
 	_Atomic(bool) call_wanted;
 	struct vhu_ring_counters counters __attribute__((aligned(64)));
 } __attribute__((aligned(64)));
+
+#define VHU_SAME_PLACE(field, poll_field) \
+	_Static_assert(offsetof(struct vhu_ring, field) == \
+			offsetof(struct vhu_poll, poll_field), "struct vhu_poll: " #poll_field)
+VHU_SAME_PLACE(reader.snapshot, view);
+VHU_SAME_PLACE(reader.section, section);
+VHU_SAME_PLACE(next_avail, next_avail);
+VHU_SAME_PLACE(avail_seen, avail_seen);
+VHU_SAME_PLACE(avail_wrap, avail_wrap);
+VHU_SAME_PLACE(looks, looks);
+#undef VHU_SAME_PLACE
+_Static_assert(offsetof(struct vhu_ring, hint) == 64, "what a poll touches: one line");
 
 /**
  * Times any lcore broke a ring, process-wide. The control loop compares it with what it saw before

@@ -26,7 +26,12 @@
 struct vhu_reader {
 	/** control: writes; lcore: reads. */
 	_Atomic(const struct vhu_snapshot *) snapshot;
-	/** lcore: writes, odd inside a burst; control: reads. */
+	/**
+	 * lcore: writes, odd inside a burst; control: reads. Bits 1-7 count what a call was needed
+	 * for, without a carry: one that reads the same odd number after a multiple of 128 of them
+	 * waits for another, nothing worse. Bits 8-63 count the polls that only looked
+	 * (VHU_POLL_LOOKED).
+	 */
 	_Atomic(uint64_t) section;
 };
 
@@ -60,7 +65,15 @@ vhu_reader_leave(struct vhu_reader *reader)
 	 * Partner: the acquire load in vhu_grace_step(): what the burst wrote is visible to whoever
 	 * saw it end.
 	 */
-	atomic_store_explicit(&reader->section, section + 1, memory_order_release);
+	atomic_store_explicit(&reader->section, (section & -VHU_POLL_LOOKED) |
+		((section + 1) & (VHU_POLL_LOOKED - 1)), memory_order_release);
+}
+
+/** Polls that only looked. */
+static inline uint64_t
+vhu_reader_looked(const struct vhu_reader *reader)
+{
+	return atomic_load_explicit(&reader->section, memory_order_relaxed) / VHU_POLL_LOOKED;
 }
 
 #endif /* VHU_SNAP_READER_H */

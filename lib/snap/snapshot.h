@@ -15,9 +15,12 @@
  */
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <linux/virtio_ring.h>
+
+#include <vhu_poll.h>
 
 #include "mem/translate.h"
 
@@ -33,14 +36,6 @@ enum vhu_ring_format {
 	VHU_PACKED,
 };
 
-/** How to see that a ring is idle without calling its burst function (vhu_snapshot.peek). */
-enum vhu_peek {
-	VHU_PEEK_NOT = 0, /**< call it: it has more to do than look */
-	VHU_PEEK_SPLIT,   /**< the driver's index has not moved */
-	VHU_PEEK_PACKED,  /**< the next descriptor is not available */
-	VHU_PEEK_PARKED,  /**< nothing ever moves */
-};
-
 /** In vhu_snapshot.call_fd: the control thread notifies (see vhu_ring_call()). */
 #define VHU_CALL_BY_CONTROL (-2)
 
@@ -53,7 +48,7 @@ typedef uint16_t (*vhu_burst_fn)(struct vhu_ring *ring, const struct vhu_snapsho
  * A packed ring has other things at the three addresses of a ring than a split one.
  */
 struct vhu_snapshot {
-	vhu_burst_fn burst;
+	/* From here to peek as in struct vhu_poll_view, which a poll looks at without a call. */
 	union {
 		const struct vring_desc *descriptors;         /**< split */
 		struct vring_packed_desc *packed;             /**< packed: the ring itself */
@@ -62,17 +57,18 @@ struct vhu_snapshot {
 		const struct vring_avail *avail;              /**< split */
 		const struct vring_packed_desc_event *driver_event; /**< packed: its wishes */
 	};
+	uint16_t size;             /**< descriptors */
+	uint8_t header_size;       /**< 10, 12 or 20 bytes of virtio-net header */
+	uint8_t format;            /**< enum vhu_ring_format */
+	uint8_t peek;              /**< enum vhu_peek */
+	vhu_burst_fn burst;
 	union {
 		struct vring_used *used;                      /**< split */
 		struct vring_packed_desc_event *device_event; /**< packed: ours */
 	};
 	struct vhu_space space;    /**< the snapshot holds a reference on the map */
-	uint16_t size;             /**< descriptors */
-	uint8_t header_size;       /**< 10, 12 or 20 bytes of virtio-net header */
-	uint8_t format;            /**< enum vhu_ring_format */
 	/** owned by the device; -1: do not notify; VHU_CALL_BY_CONTROL: not by the lcore */
 	int call_fd;
-	uint8_t peek;              /**< enum vhu_peek */
 	/**
 	 * Tells this snapshot from those that its memory held before; 0: parked. 32 bits: a reader
 	 * would have to sleep through all of them to meet one again.
@@ -102,6 +98,16 @@ struct vhu_snapshot {
 	struct vhu_alias *alias;
 	struct vhu_map *held_map;  /**< the same map, for the control thread's reference count */
 } __attribute__((aligned(64)));
+
+#define VHU_SAME_PLACE(field) \
+	_Static_assert(offsetof(struct vhu_snapshot, field) == \
+			offsetof(struct vhu_poll_view, field), "struct vhu_poll_view: " #field)
+VHU_SAME_PLACE(descriptors);
+VHU_SAME_PLACE(avail);
+VHU_SAME_PLACE(format);
+VHU_SAME_PLACE(peek);
+#undef VHU_SAME_PLACE
+_Static_assert(offsetof(struct vhu_snapshot, features) == 64, "what each burst reads: one line");
 
 /** For rings that may not be touched: moves nothing. */
 extern const struct vhu_snapshot vhu_snapshot_parked;

@@ -4,7 +4,7 @@
 """Count the instructions of bursts and compare them with the stored figures.
 
 vhu-instructions does fixed work under callgrind; what counts is the number of instructions inside
-vhu_rx_burst() and vhu_tx_burst() per frame (per call where nothing moves). No clock is read, so
+rx_burst() and tx_burst() per frame (per call where nothing moves). No clock is read, so
 the figures are the same on any machine with the same compiler and the same libraries. A row that
 grew by more than 3 % fails: if the growth is worth its price, store the new figures in the same
 commit with --update and say there what they buy.
@@ -33,8 +33,8 @@ def measure(program):
         environment = {**os.environ, "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-AVX,-ERMS,-FSRM"}
         done = subprocess.run(
             ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={folder}/out",
-             "--collect-atstart=no", "--toggle-collect=vhu_rx_burst",
-             "--toggle-collect=vhu_tx_burst", "--zero-before=row_begin", "--dump-after=row_end",
+             "--collect-atstart=no", "--toggle-collect=rx_burst",
+             "--toggle-collect=tx_burst", "--zero-before=row_begin", "--dump-after=row_end",
              program], capture_output=True, text=True, check=False, env=environment)
         if done.returncode != 0:
             sys.exit(f"vhu-instructions failed with status {done.returncode}:\n"

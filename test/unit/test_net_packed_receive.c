@@ -446,7 +446,7 @@ empty_ring_is_counted(void **state)
 
 	(void)state;
 	assert_int_equal(receive(rig, 32), 0);
-	assert_int_equal(atomic_load(&rig->queue->ring.empty), 1);
+	assert_int_equal(atomic_load(&rig->queue->ring.counters.empty), 1);
 	rig_free(rig);
 }
 

@@ -528,7 +528,7 @@ counters_tell_packets_and_bytes(void **state)
 	assert_int_equal(atomic_load(&rig->queue->ring.counters.packets), 2);
 	assert_int_equal(atomic_load(&rig->queue->ring.counters.bytes), 160);
 	assert_int_equal(atomic_load(&rig->queue->ring.counters.bursts), 1);
-	assert_int_equal(atomic_load(&rig->queue->ring.empty), 1);
+	assert_int_equal(atomic_load(&rig->queue->ring.counters.empty), 1);
 	rte_pktmbuf_free_bulk(packets, 2);
 	rig_free(rig);
 }
