@@ -59,6 +59,15 @@ def _newer():
 
 
 @pytest.fixture
+def newer_image():
+    """A guest whose kernel is newer than Debian 12's."""
+    reason = place.newer_guest_missing()
+    if reason:
+        pytest.skip(reason)
+    return place.NEWER_GUEST
+
+
+@pytest.fixture
 def back_end():
     """Class of the back-end under test."""
     return BACK_ENDS[os.environ.get("VHU_BACK_END", "vhu-testpmd")]

@@ -92,13 +92,21 @@ def travel(folder, back_end):
         each.__exit__()
 
 
+FORMATS = pytest.mark.parametrize("device", ["split", "packed"])
+
+
+def require_format(journey, device):
+    """Whether rings are packed QEMU settles with the back-end."""
+    if device == "packed":
+        needs.virtio_features(journey.here[0], VIRTIO_F_RING_PACKED)
+
+
 @pytest.mark.parametrize("device", needs.params(DEVICES, ["plain-buffers"]))
 def test_memory_and_stream_survive_migration_to_and_fro(travel, often, any_qemu, device):
     """Precopy, again and again, with traffic all the time."""
     journey = travel(qemu=any_qemu, device_options=DEVICES[device])
     needs.protocol_features(journey.here[0], PROTOCOL_F_LOG_SHMFD)
-    if device == "packed":
-        needs.virtio_features(journey.here[0], VIRTIO_F_RING_PACKED)
+    require_format(journey, device)
     journey.depart()
     for _ in range(often(*MOVES)):
         journey.move()
@@ -123,10 +131,12 @@ def test_guest_behind_an_iommu_moves_with_rings_in_pieces(travel, often, device)
     journey.end()
 
 
-def test_guest_stays_when_a_migration_is_cancelled(travel, often):
+@FORMATS
+def test_guest_stays_when_a_migration_is_cancelled(travel, often, device):
     """The log is switched off again, the guest's traffic goes on, and the next migration works."""
-    journey = travel()
+    journey = travel(device_options=DEVICES[device])
     needs.protocol_features(journey.here[0], PROTOCOL_F_LOG_SHMFD)
+    require_format(journey, device)
     journey.depart()
     for _ in range(often(1, 3)):
         with journey.arrival() as target:
@@ -163,12 +173,18 @@ def go_first(journey, moves):
     journey.end()
 
 
-def test_guest_goes_first_and_fetches_its_memory_later(travel, often, any_qemu):
-    """The back-end waits for pages that are not there yet."""
-    go_first(travel(qemu=any_qemu, offers=["postcopy"]), often(2, 20))
+@FORMATS
+def test_guest_goes_first_and_fetches_its_memory_later(travel, often, any_qemu, device):
+    """The back-end waits for pages that are not there yet, and the rings may be among them."""
+    journey = travel(qemu=any_qemu, offers=["postcopy"], device_options=DEVICES[device])
+    require_format(journey, device)
+    go_first(journey, often(2, 20))
 
 
 @pytest.mark.usefixtures("huge_memory")
-def test_guest_on_hugepages_fetches_its_memory_later(travel, often, any_qemu):
+@pytest.mark.parametrize("device", needs.params(["split", "packed"], ["packed"]))
+def test_guest_on_hugepages_fetches_its_memory_later(travel, often, any_qemu, device):
     """The same where a page that is not there is one of 2 MiB."""
-    go_first(travel(qemu=any_qemu, offers=["postcopy"], huge=True), often(1, 10))
+    journey = travel(qemu=any_qemu, offers=["postcopy"], huge=True, device_options=DEVICES[device])
+    require_format(journey, device)
+    go_first(journey, often(1, 10))

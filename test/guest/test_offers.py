@@ -5,12 +5,15 @@
 import pytest
 
 import needs
+from exchange import assert_negotiated, exchange_file
 from rig.guest import Guest
 from rig.process import Failed
 from rig.stream import Stream
-from rig.traffic import VIRTIO_F_RING_RESET, VhuTestpmd, offered_features
+from rig.traffic import (VIRTIO_F_RING_RESET, VIRTIO_NET_F_HASH_REPORT, VhuTestpmd,
+                         offered_features)
 
-FORMATS = pytest.mark.parametrize("device", ["", ",packed=on"], ids=["split", "packed"])
+FORMATS = pytest.mark.parametrize("device", ["", pytest.param(",packed=on", marks=needs.LONG)],
+                                  ids=["split", "packed"])
 # Other than those that a driver begins with.
 RING_SIZES = (64, 128, 64, 128)
 
@@ -56,3 +59,19 @@ def test_rings_are_resized_under_a_stream(folder, any_qemu, device):
     """The day that a QEMU tells us, this passes and we hear of it."""
     made = stream_over_resized_rings(folder, device, any_qemu, offers=["ring-reset"])
     assert made == len(RING_SIZES)
+
+
+@FORMATS
+def test_file_over_tcp_is_intact_with_hash_reports(folder, newer_qemu, newer_image, device):
+    """Every frame has the header of 20 bytes. Which hash it is stays with QEMU: no type is told.
+
+    QEMU serves the control queue, where the driver chooses hashes, and takes RSS away from a
+    vhost-user device, as well as UDP segmentation: it asks its own network for both.
+    """
+    paths = [folder / "0.sock", folder / "1.sock"]
+    with VhuTestpmd(paths, offers=["control-queue", "hash"]) as back:
+        with Guest(folder, paths, device_options=device + ",hash=on,rss=on", qemu=newer_qemu,
+                   image=newer_image) as guest:
+            exchange_file(guest)
+            assert_negotiated(guest, VIRTIO_NET_F_HASH_REPORT)
+        back.stop()

@@ -9,6 +9,7 @@ status of each with a numbered marker. A second connection, QMP, talks to QEMU i
 import re
 from pathlib import Path
 
+from rig import place
 from rig import qemu as versions
 from rig.monitor import Monitor
 from rig.process import Failed, Process, wait_until
@@ -40,7 +41,7 @@ class Guest:
 
     def __init__(self, folder, sockets, memory_mib=256, slots=0, reconnect=False,
                  device_options="", queues=1, qemu=None, iommu=False, cpus=1, kernel_words="",
-                 name="guest", extra=(), huge=False):
+                 name="guest", extra=(), huge=False, image=place.GUEST):
         qemu = qemu or versions.debian()
         self.name = name
         self.monitor_path = folder / f"{name}.qmp"
@@ -50,7 +51,7 @@ class Guest:
             kernel_words += " " + versions.IOMMU_KERNEL
         command = [
             qemu.program, *versions.machine(memory_mib, slots, huge), "-smp", cpus,
-            *versions.kernel(kernel_words), *(versions.iommu() if iommu else []),
+            *versions.kernel(kernel_words, image), *(versions.iommu() if iommu else []),
             "-qmp", f"unix:{self.monitor_path},server=on,wait=off", *extra]
         for index, path in enumerate(sockets):
             command += qemu.network_device(index, path, queues, reconnect, device_options,

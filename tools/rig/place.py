@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("VHU_BUILD", ROOT / "build")).resolve()
 GUEST = ROOT / "build" / "guest"
+NEWER_GUEST = ROOT / "build" / "newer-guest"
 NEWER_QEMU = ROOT / "build" / "qemu" / "qemu-system-x86_64"
 
 VHU_TESTPMD = BUILD / "app" / "testpmd" / "vhu-testpmd"
@@ -34,4 +35,11 @@ def newer_qemu_missing():
     """Why there is no newer QEMU, or None."""
     if not NEWER_QEMU.exists():
         return "QEMU 10 is not in build/qemu (tools/newer-qemu fetches it)"
+    return None
+
+
+def newer_guest_missing():
+    """Why there is no guest with a newer kernel, or None."""
+    if not (NEWER_GUEST / "initramfs").exists():
+        return "Linux 6.12 is not in build/newer-guest (tools/guest-image --newer fetches it)"
     return None

@@ -54,9 +54,9 @@ def machine(memory_mib, slots, huge=False):
             "-numa", "node,memdev=m0"]
 
 
-def kernel(words=""):
-    """The guest that tools/guest-image makes."""
-    return ["-kernel", place.GUEST / "vmlinuz", "-initrd", place.GUEST / "initramfs",
+def kernel(words="", image=place.GUEST):
+    """A guest that tools/guest-image makes, by the folder that it is in."""
+    return ["-kernel", image / "vmlinuz", "-initrd", image / "initramfs",
             "-append", "console=ttyS0 quiet panic=-1 memhp_default_state=online_movable " + words]
 
 
