@@ -32,6 +32,7 @@ struct scattered_start {
 /** Frames of a run, whose buffers lie one behind the other in what was gathered. */
 struct scattered_run {
 	unsigned int frames;
+	unsigned int pieces;        /* their buffers */
 	unsigned int mbufs;         /* that they take */
 	unsigned int slots;         /* descriptors of the ring that they take; packed */
 	uint8_t buffers[VHU_RUN];   /* of each frame */
@@ -97,8 +98,9 @@ scattered_begin_split(struct vhu_ring *ring, const struct vhu_snapshot *snapshot
 		if (!scattered_begin(ring, snapshot, &extent, d, vhu_descriptor_flags(d),
 				&starts[i]))
 			break;
-		/* The next one mostly lies in the same line. It is not yet bounded. */
-		__builtin_prefetch(&table.descriptors[vhu_descriptor_next(d)]);
+		/* It mostly lies in the same line. Not yet bounded: a prefetch cannot fault. */
+		if (starts[i].table == NULL)
+			__builtin_prefetch(&table.descriptors[vhu_descriptor_next(d)]);
 	}
 	return i;
 }
@@ -220,6 +222,17 @@ scattered_packed_frame(struct vhu_ring *ring, const struct vhu_snapshot *snapsho
 	return n + 1;
 }
 
+/*
+ * A header in a buffer of its own that nobody will look at: leave it out, so that the frame is like
+ * one in a single buffer. The bytes in front of it are not the guest's, and not touched.
+ */
+static inline void
+scattered_fold(struct vhu_gathered *g, unsigned int first, uint32_t header_size)
+{
+	g->host[first] = g->host[first + 1] - header_size;
+	g->size[first] = g->size[first + 1] + header_size;
+}
+
 /* Second pass over @p count descriptors of the ring: tables are read, buffers asked for. */
 VHU_SPECIALISED void
 scattered_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
@@ -253,11 +266,17 @@ scattered_gather(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 			run->slots_of[frames] = (uint8_t)slots;
 			run->used[frames] = (starts[at + slots - 1].d.word & PACKED_ID) | own.used;
 		}
+		if (n == 2 && run->g.size[first] == unread) {
+			scattered_fold(&run->g, first, header_size);
+			run->buffers[frames] = 1;
+			n = 1;
+		}
 		mbufs += wanted;
 		first += n;
 		at += slots;
 	}
 	run->frames = frames;
+	run->pieces = first;
 	run->mbufs = mbufs;
 	run->slots = at;
 }
@@ -319,7 +338,7 @@ scattered_fill(const struct vhu_queue *queue, struct rte_mbuf **mbufs, uint8_t *
 	return n;
 }
 
-/* Third pass. @return frames kept, in @p packets. */
+/* Third pass over frames of any kind. @return frames kept, in @p packets. */
 VHU_PASS unsigned int
 scattered_copy(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 	const struct scattered_run *run, struct rte_mbuf **mbufs, struct rte_mbuf **packets,
@@ -360,6 +379,31 @@ scattered_copy(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 	return kept;
 }
 
+/*
+ * Mbufs, and the third pass. Frames of one buffer and one mbuf each are like the common ones.
+ * @return false if there are too few mbufs.
+ */
+VHU_SPECIALISED bool
+scattered_take(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
+	const struct scattered_run *run, struct rte_mbuf **packets, unsigned int *kept,
+	uint64_t *bytes, const bool offload)
+{
+	struct rte_mbuf *mbufs[VHU_RUN];
+
+	if (run->pieces == run->frames && run->mbufs == run->frames) {
+		if (!pool_take(queue->pool, packets, run->frames))
+			return false;
+		*kept = offload ? receive_run_offload(
+				queue, snapshot, &run->g, packets, run->frames, bytes) :
+			receive_run_plain(queue, snapshot, &run->g, packets, run->frames, bytes);
+		return true;
+	}
+	if (!pool_take(queue->pool, mbufs, run->mbufs))
+		return false;
+	*kept = scattered_copy(queue, snapshot, run, mbufs, packets, offload, bytes);
+	return true;
+}
+
 /* Give a run's chains back; @p skip as for packed_give(). */
 VHU_SPECIALISED void
 scattered_give_packed(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
@@ -394,7 +438,6 @@ scattered_receive(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 	uint64_t *bytes, const struct vhu_kind kind)
 {
 	struct scattered_start starts[VHU_RUN];
-	struct rte_mbuf *mbufs[VHU_RUN];
 	struct scattered result = { 0 };
 	struct scattered_run run;
 	unsigned int count;
@@ -407,9 +450,9 @@ scattered_receive(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 		scattered_gather_split(queue, snapshot, starts, count, unread, &run);
 	}
 	/* What to do without mbufs is the slow path's business. */
-	if (run.frames == 0 || !pool_take(queue->pool, mbufs, run.mbufs))
+	if (run.frames == 0 || !scattered_take(queue, snapshot, &run, packets, &result.packets,
+			bytes, kind.offload))
 		return result;
-	result.packets = scattered_copy(queue, snapshot, &run, mbufs, packets, kind.offload, bytes);
 	result.chains = run.frames;
 	if (kind.packed) {
 		scattered_give_packed(&queue->ring, snapshot, &run, kind.in_order);

@@ -9,6 +9,7 @@
 
 #include <rte_ether.h>
 #include <rte_ip.h>
+#include <rte_net.h>
 #include <rte_tcp.h>
 #include <rte_udp.h>
 
@@ -149,6 +150,57 @@ checksum_request_becomes_flags(void **state)
 	rig_free(rig);
 }
 
+/* Protocols and lengths of a received frame must be those that rte_net tells. */
+static void
+expect_layers(struct rig *rig, const uint8_t *frame, uint32_t size)
+{
+	/* Of a protocol that is not known the checksum is made: anywhere in the payload. */
+	const struct virtio_net_hdr header = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+		.csum_start = L4, .csum_offset = 16 };
+	struct rte_mbuf *m = guest_sends(rig, &header, frame, size);
+	struct rte_net_hdr_lens lens;
+
+	rig_start_at(rig, 0);
+	assert_non_null(m);
+	assert_int_equal(m->packet_type, rte_net_get_ptype(m, &lens,
+		RTE_PTYPE_L2_MASK | RTE_PTYPE_L3_MASK | RTE_PTYPE_L4_MASK));
+	if ((m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE) {
+		assert_int_equal(m->l2_len, lens.l2_len);
+		assert_int_equal(m->l3_len, lens.l3_len);
+		assert_int_equal(m->l4_len, lens.l4_len);
+	}
+	rte_pktmbuf_free(m);
+}
+
+static void
+protocols_and_lengths_are_those_of_rte_net(void **state)
+{
+	static const uint32_t sizes[] = { L4 + 18, L4 + 20, L4 + 39, L4 + 40, SIZE };
+	static const uint8_t values[] = { 0, 1, 6, 8, 17, 0x20, 0x45, 0x46, 0x50, 0x60, 0x81, 0x86,
+		0xdd, 0xff };
+	static const char ipv6[] = "\x86\xdd\x60\0\0\0\0\0\6";
+	struct rig *rig = receiver(CSUM, false, false);
+	uint8_t frame[SIZE];
+	unsigned int kind, at, i, k;
+
+	(void)state;
+	for (kind = 0; kind < 4; kind++) {
+		for (at = 12; at < L4 + 13; at++) {
+			for (i = 0; i < RTE_DIM(values); i++) {
+				make_frame(frame, IPPROTO_TCP);
+				if (kind & 1) /* addresses may be any */
+					memcpy(frame + 12, ipv6, sizeof(ipv6) - 1);
+				if (kind & 2)
+					frame[kind & 1 ? 20 : 23] = IPPROTO_UDP;
+				frame[at] = values[i];
+				for (k = 0; k < RTE_DIM(sizes); k++)
+					expect_layers(rig, frame, sizes[k]);
+			}
+		}
+	}
+	rig_free(rig);
+}
+
 static void
 without_hints_no_transmit_flag_is_set(void **state)
 {
@@ -264,6 +316,8 @@ large_send_that_does_not_fit_the_frame_is_refused(void **state)
 	expect_refused(CSUM, &header, SIZE); /* HOST_TSO4 was not negotiated */
 	header = large_send(VIRTIO_NET_HDR_GSO_TCPV4, 500);
 	expect_refused(all, &header, L4 + sizeof(struct rte_tcp_hdr));
+	header.csum_start += 20; /* a checksum of something else, which nobody would cut */
+	expect_refused(all, &header, SIZE);
 }
 
 static void
@@ -510,6 +564,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(checksum_request_becomes_flags),
+		cmocka_unit_test(protocols_and_lengths_are_those_of_rte_net),
 		cmocka_unit_test(without_hints_no_transmit_flag_is_set),
 		cmocka_unit_test(checksum_is_completed_on_request),
 		cmocka_unit_test(checksum_of_an_unknown_protocol_is_made_at_once),
