@@ -80,6 +80,96 @@ every_size_arrives_whole_in_every_body(void **state)
 	in_every_body(send_every_size);
 }
 
+/* What mbufs were used for before must not show. Those of the pool come back first. */
+static void
+soil_mbufs(unsigned int count)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		packets[i]->ol_flags = RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_TX_TCP_SEG;
+		packets[i]->packet_type = RTE_PTYPE_L2_ETHER;
+		packets[i]->vlan_tci = 77;
+		packets[i]->port = 77;
+		packets[i]->data_off = 7;
+		rte_pktmbuf_free(packets[i]);
+	}
+}
+
+static void
+expect_clean(const struct rte_mbuf *m, uint32_t size, unsigned int seed)
+{
+	assert_true(rig_packet_matches(m, size, seed));
+	assert_int_equal(m->ol_flags, 0);
+	assert_int_equal(m->packet_type, 0);
+	assert_int_equal(m->vlan_tci, 0);
+	assert_int_equal(m->port, 7);
+	assert_int_equal(m->data_off, RTE_PKTMBUF_HEADROOM);
+	assert_int_equal(m->nb_segs, 1);
+}
+
+/* Short frames are copied four at a time: of one size, and of sizes around what is short. */
+static void
+send_short_frames(void)
+{
+	struct rig *rig = rig_new_packed(1, VHU_BIT(VIRTIO_NET_F_CSUM), 64);
+	unsigned int size, i, step;
+
+	for (step = 0; step < 2; step++) {
+		for (size = 24; size <= 72; size++) {
+			for (i = 0; i < 11; i++)
+				rig_put_frame(rig, (uint16_t)i, size + i * step);
+			assert_int_equal(receive(rig, 32), 11);
+			for (i = 0; i < 11; i++) {
+				expect_clean(packets[i], size + i * step, i);
+				rig_expect_used(rig, 1, (uint16_t)i, 0);
+			}
+			soil_mbufs(11);
+		}
+	}
+	rig_free(rig);
+}
+
+static void
+short_frames_arrive_whole_in_clean_mbufs(void **state)
+{
+	(void)state;
+	in_every_body(send_short_frames);
+}
+
+/* A header with a claim that cannot be true, at each place of a burst of short frames. */
+static void
+send_short_frames_and_a_false_claim(void)
+{
+	struct rig *rig = rig_new_packed(1, VHU_BIT(VIRTIO_NET_F_CSUM), 64);
+	uint64_t before = rig_drops(rig, VHU_DROP_BAD_OFFLOAD);
+	unsigned int liar, i, got;
+
+	for (liar = 0; liar < 12; liar++) {
+		for (i = 0; i < 12; i++) {
+			rig_put_frame(rig, (uint16_t)i, 64);
+			if (i == liar) /* gso_type; the burst comes later */
+				rig_host(rig, rig_slot(i))[1] = 0x7f;
+		}
+		assert_int_equal(receive(rig, 32), 11);
+		for (i = 0, got = 0; i < 12; i++) {
+			if (i != liar)
+				expect_clean(packets[got++], 64, i);
+			rig_expect_used(rig, 1, (uint16_t)i, 0);
+		}
+		soil_mbufs(11);
+		assert_int_equal(rig_drops(rig, VHU_DROP_BAD_OFFLOAD), before + liar + 1);
+	}
+	rig_free(rig);
+}
+
+static void
+only_the_short_frame_with_a_false_claim_is_dropped(void **state)
+{
+	(void)state;
+	in_every_body(send_short_frames_and_a_false_claim);
+}
+
 /* Bursts of every length up to the ring's size, so that each passes the end somewhere else. */
 static void
 send_every_burst(void)
@@ -649,6 +739,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_size_arrives_whole_in_every_body),
+		cmocka_unit_test(short_frames_arrive_whole_in_clean_mbufs),
+		cmocka_unit_test(only_the_short_frame_with_a_false_claim_is_dropped),
 		cmocka_unit_test(bursts_pass_the_end_of_an_odd_ring),
 		cmocka_unit_test(burst_larger_than_a_run_keeps_order),
 		cmocka_unit_test(count_is_a_limit),
