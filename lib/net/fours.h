@@ -76,23 +76,56 @@ fours_short(const uint32_t *size, uint32_t header_size)
 	return __builtin_ia32_movmskps((four_floats)(more | (32 - more))) == 0;
 }
 
-/** The lesser of each lane and @p most, both below 2^31. */
-static inline vhu_four4_t
-fours_least(vhu_four4_t v, uint32_t most)
-{
-	typedef int32_t four_signed __attribute__((vector_size(16)));
-	four_signed less = (four_signed)(v - most);
+/** What four descriptors are compared with, one value in all lanes each. */
+struct vhu_four_terms {
+	vhu_four8_t start, size, delta; /* the extent */
+	vhu_four8_t least, most;        /* bytes of a buffer */
+};
 
-	return (vhu_four4_t)(less & less >> 31) + most;
+/*
+ * Ahead of a loop over fours. Told nothing, the compiler sees that few registers stay free next to
+ * the code that goes one by one, and makes each of these anew for each four: 25 instructions.
+ */
+VHU_SPECIALISED struct vhu_four_terms
+fours_terms(const struct vhu_terms *terms, const struct vhu_extent *extent)
+{
+	const vhu_four8_t zero = { 0 };
+	struct vhu_four_terms v = {
+		.start = zero + extent->start,
+		.size = zero + extent->size,
+		.delta = zero + extent->delta,
+		.least = zero + (terms->header_size + UINT64_C(1)), /* a frame behind the header */
+		.most = zero + ((uint64_t)terms->header_size + terms->room), /* that fits an mbuf */
+	};
+
+	__asm__("" : "+x"(v.start), "+x"(v.size), "+x"(v.delta), "+x"(v.least), "+x"(v.most));
+	return v;
 }
 
 /** Negative where a buffer does not lie in the extent as a whole. */
 static inline vhu_four8_t
-fours_outside(const struct vhu_extent *extent, vhu_four8_t address, vhu_four8_t length)
+fours_outside(const struct vhu_four_terms *v, vhu_four8_t address, vhu_four8_t length)
 {
-	vhu_four8_t offset = address - extent->start, left = extent->size - length;
+	vhu_four8_t offset = address - v->start, left = v->size - length;
 
 	return left | offset | (left - offset);
+}
+
+/* Two lines of each buffer; see gather_prefetch_read(). Mostly all reach into the second. */
+VHU_SPECIALISED void
+fours_prefetch_read(const struct vhu_terms *terms, vhu_four4_t size, uint8_t *const *host)
+{
+	typedef float four_floats __attribute__((vector_size(16)));
+	const uint32_t second = terms->unread + 64;
+	unsigned int j;
+
+	if (__builtin_ia32_movmskps((four_floats)(size - (second + 1))) == 0) {
+		for (j = 0; j < VHU_FOURS; j++)
+			gather_prefetch_read(terms, host[j], second);
+		return;
+	}
+	for (j = 0; j < VHU_FOURS; j++)
+		gather_prefetch_read(terms, host[j], VHU_SECOND_LINE(terms, size[j]));
 }
 
 /**
@@ -100,34 +133,31 @@ fours_outside(const struct vhu_extent *extent, vhu_four8_t address, vhu_four8_t 
  * @param flags  how the flags of each differ from those of a common one, below 2^63; 0: not.
  */
 VHU_SPECIALISED bool
-fours_receive(const struct vhu_terms *terms, const struct vhu_extent *extent, struct vhu_four d,
+fours_receive(const struct vhu_terms *terms, const struct vhu_four_terms *v, struct vhu_four d,
 	vhu_four8_t flags, struct vhu_gathered *g, unsigned int i)
 {
-	vhu_four8_t length = d.word & UINT32_MAX, host = d.address + extent->delta, bad;
-	vhu_four4_t size, second;
-	unsigned int j;
+	vhu_four8_t length = d.word & UINT32_MAX, bad;
+	vhu_four4_t size;
 
 	bad = -flags;
-	bad |= length - (terms->header_size + UINT64_C(1)); /* a frame behind the header */
-	bad |= (uint64_t)terms->header_size + terms->room - length; /* that fits into an mbuf */
-	bad |= fours_outside(extent, d.address, length);
+	bad |= length - v->least;
+	bad |= v->most - length;
+	bad |= fours_outside(v, d.address, length);
 	if (__builtin_expect(fours_any_negative(bad), 0))
 		return false;
-	*(vhu_four8_t *)&g->host[i] = host;
+	*(vhu_four8_t *)&g->host[i] = d.address + v->delta;
 	size = __builtin_convertvector(length, vhu_four4_t);
 	*(vhu_four4_t *)&g->size[i] = size;
-	second = fours_least(size - 1, terms->unread + 64);
-	for (j = 0; j < VHU_FOURS; j++)
-		gather_prefetch_read(terms, (const uint8_t *)(uintptr_t)host[j], second[j]);
+	fours_prefetch_read(terms, size, &g->host[i]);
 	return true;
 }
 
 /** Gather four pairs of packet and buffer. @param flags  as for fours_receive(). */
 VHU_SPECIALISED bool
-fours_transmit(const struct vhu_terms *terms, const struct vhu_extent *extent, struct vhu_four d,
+fours_transmit(const struct vhu_terms *terms, const struct vhu_four_terms *v, struct vhu_four d,
 	vhu_four8_t flags, struct rte_mbuf *const *packets, struct vhu_gathered *g, unsigned int i)
 {
-	vhu_four8_t host = d.address + extent->delta, size8, bad;
+	vhu_four8_t size8, bad;
 	uint64_t odd = 0;
 	vhu_four4_t size;
 	unsigned int j;
@@ -139,14 +169,13 @@ fours_transmit(const struct vhu_terms *terms, const struct vhu_extent *extent, s
 	size8 = __builtin_convertvector(size, vhu_four8_t);
 	bad = -flags;
 	bad |= (d.word & UINT32_MAX) - size8; /* room for the frame */
-	bad |= fours_outside(extent, d.address, size8);
+	bad |= fours_outside(v, d.address, size8);
 	if (__builtin_expect(fours_any_negative(bad) || odd != 0, 0))
 		return false;
-	*(vhu_four8_t *)&g->host[i] = host;
+	*(vhu_four8_t *)&g->host[i] = d.address + v->delta;
 	*(vhu_four4_t *)&g->size[i] = size;
 	for (j = 0; j < VHU_FOURS; j++)
-		gather_prefetch_frame((const uint8_t *)(uintptr_t)host[j],
-			terms->header_size);
+		gather_prefetch_frame(g->host[i + j], terms->header_size);
 	return true;
 }
 #else
@@ -159,12 +188,15 @@ fours_transmit(const struct vhu_terms *terms, const struct vhu_extent *extent, s
  * is among four, or the extent changes, those one by one. @p i ends at the first that is not
  * common.
  * A macro, because what the two steps take differs from pass to pass.
+ * @param terms, extent  for four, which has them as fours_terms() in @p v.
  * @param four, one  expressions that gather from @p i on; false if that is not possible.
  */
 #if VHU_FOURS == 4
-#define VHU_GATHER_RUN(i, run, four, one) \
+#define VHU_GATHER_RUN(i, run, terms, extent, v, four, one) \
 	for (;;) { \
+		const struct vhu_four_terms v = fours_terms(terms, extent); \
 		unsigned int end_; \
+\
 		while ((run) - (i) >= 4 && (four)) \
 			(i) += 4; \
 		end_ = (run) - (i) > 4 ? (i) + 4 : (run); \
@@ -174,7 +206,7 @@ fours_transmit(const struct vhu_terms *terms, const struct vhu_extent *extent, s
 			break; \
 	}
 #else
-#define VHU_GATHER_RUN(i, run, four, one) \
+#define VHU_GATHER_RUN(i, run, terms, extent, v, four, one) \
 	while ((i) < (run) && (one)) \
 		(i)++
 #endif

@@ -93,11 +93,11 @@ packed_load_four(const struct vring_packed_desc *descriptors)
 
 VHU_SPECIALISED bool
 packed_receive_four(const struct packed_flags *flags, const struct vhu_terms *terms,
-	const struct vhu_extent *extent, struct vhu_gathered *g, unsigned int i)
+	const struct vhu_four_terms *v, struct vhu_gathered *g, unsigned int i)
 {
 	struct vhu_four d = packed_load_four(&flags->descriptors[i]);
 
-	if (!fours_receive(terms, extent, d, d.word >> 48 ^ flags->available, g, i))
+	if (!fours_receive(terms, v, d, d.word >> 48 ^ flags->available, g, i))
 		return false;
 	*(vhu_four8_t *)&g->used[i] = (d.word & PACKED_ID) | flags->used;
 	return true;
@@ -105,12 +105,12 @@ packed_receive_four(const struct packed_flags *flags, const struct vhu_terms *te
 
 VHU_SPECIALISED bool
 packed_transmit_four(const struct packed_flags *flags, const struct vhu_terms *terms,
-	const struct vhu_extent *extent, struct rte_mbuf **packets, struct vhu_gathered *g,
+	const struct vhu_four_terms *v, struct rte_mbuf **packets, struct vhu_gathered *g,
 	unsigned int i)
 {
 	struct vhu_four d = packed_load_four(&flags->descriptors[i]);
 
-	if (!fours_transmit(terms, extent, d, d.word >> 48 ^ flags->available, packets, g, i))
+	if (!fours_transmit(terms, v, d, d.word >> 48 ^ flags->available, packets, g, i))
 		return false;
 	*(vhu_four8_t *)&g->used[i] = (d.word & PACKED_ID) | flags->used |
 		__builtin_convertvector(*(const vhu_four4_t *)&g->size[i], vhu_four8_t);
@@ -175,7 +175,8 @@ packed_receive_run(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 	struct vhu_extent extent = queue->ring.hint.extent;
 	unsigned int i = 0;
 
-	VHU_GATHER_RUN(i, run, packed_receive_four(&flags, &terms, &extent, g, i),
+	VHU_GATHER_RUN(i, run, &terms, &extent, v,
+		packed_receive_four(&flags, &terms, &v, g, i),
 		packed_receive_one(&queue->ring, snapshot, &flags, &terms, &extent, g, i));
 	return i;
 }
@@ -197,7 +198,8 @@ packed_transmit_run(struct vhu_queue *queue, const struct vhu_snapshot *snapshot
 	struct vhu_extent extent = queue->ring.hint.extent;
 	unsigned int i = 0;
 
-	VHU_GATHER_RUN(i, run, packed_transmit_four(&flags, &terms, &extent, &packets[i], g, i),
+	VHU_GATHER_RUN(i, run, &terms, &extent, v,
+		packed_transmit_four(&flags, &terms, &v, &packets[i], g, i),
 		packed_transmit_one(&queue->ring, snapshot, &flags, &terms, &extent, packets[i], g,
 			i));
 	return i;

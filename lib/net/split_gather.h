@@ -98,23 +98,23 @@ split_flags(struct vhu_four d, uint64_t common)
 
 VHU_SPECIALISED bool
 split_receive_four(const struct split_table *table, const struct vhu_terms *terms,
-	const struct vhu_extent *extent, struct vhu_gathered *g, unsigned int i)
+	const struct vhu_four_terms *v, struct vhu_gathered *g, unsigned int i)
 {
 	struct vhu_four d;
 
 	return split_load_four(table, &g->head[i], &d) &&
-		fours_receive(terms, extent, d, split_flags(d, 0), g, i);
+		fours_receive(terms, v, d, split_flags(d, 0), g, i);
 }
 
 VHU_SPECIALISED bool
 split_transmit_four(const struct split_table *table, const struct vhu_terms *terms,
-	const struct vhu_extent *extent, struct rte_mbuf **packets, struct vhu_gathered *g,
+	const struct vhu_four_terms *v, struct rte_mbuf **packets, struct vhu_gathered *g,
 	unsigned int i)
 {
 	struct vhu_four d;
 
 	return split_load_four(table, &g->head[i], &d) &&
-		fours_transmit(terms, extent, d, split_flags(d, VRING_DESC_F_WRITE), packets, g, i);
+		fours_transmit(terms, v, d, split_flags(d, VRING_DESC_F_WRITE), packets, g, i);
 }
 #endif
 
@@ -179,7 +179,8 @@ split_receive_run(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 	struct vhu_extent extent = queue->ring.hint.extent;
 	unsigned int i = 0;
 
-	VHU_GATHER_RUN(i, run, split_receive_four(&table, &terms, &extent, g, i),
+	VHU_GATHER_RUN(i, run, &terms, &extent, v,
+		split_receive_four(&table, &terms, &v, g, i),
 		split_receive_one(&queue->ring, snapshot, &table, &terms, &extent, g, i));
 	return i;
 }
@@ -202,7 +203,8 @@ split_transmit_run(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 	struct vhu_extent extent = queue->ring.hint.extent;
 	unsigned int i = 0;
 
-	VHU_GATHER_RUN(i, run, split_transmit_four(&table, &terms, &extent, &packets[i], g, i),
+	VHU_GATHER_RUN(i, run, &terms, &extent, v,
+		split_transmit_four(&table, &terms, &v, &packets[i], g, i),
 		split_transmit_one(&queue->ring, snapshot, &table, &terms, &extent, packets[i], g,
 			i));
 	return i;
