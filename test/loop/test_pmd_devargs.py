@@ -112,7 +112,8 @@ def test_socket_exists_at_probe_with_its_mode_and_goes_with_the_port(path):
     ("event-idx=0,indirect=0", {28: False, 29: False}),
     ("announce=0", {16: False, 21: False}),
     ("packed=0,in-order=0,log=0", {34: False, 35: False, 26: False}),
-    ("tso=1", {16: True, 21: True, 28: True, 29: True, 33: False, 38: True, 40: True, 56: True}),
+    ("tso=1", {16: True, 21: True, 28: True, 29: True, 33: False, 38: True, 40: False, 56: True}),
+    ("ring-reset=1", {40: True}),
     ("features-off=0x20000000", {29: False, 15: True}),
 ])
 def test_switches_decide_which_features_the_guest_is_offered(switch, bits, path):
