@@ -67,7 +67,17 @@ weigh_field(const struct perf_row *row, const uint8_t *frame)
 		weigh(frame + PERF_CHECKSUM_AT, sizeof(uint16_t), PERF_CHECKSUM_AT);
 }
 
-/* A sum in which each byte counts by its place in the frame. */
+/* So that what is too much in one frame does not make up for what is too little in another. */
+static uint64_t
+mix(uint64_t weight)
+{
+	weight *= UINT64_C(0x9e3779b97f4a7c15);
+	weight ^= weight >> 32;
+	weight *= UINT64_C(0xd6e8feb86659fd93);
+	return weight ^ weight >> 29;
+}
+
+/* A sum over frames, in which each byte counts by its place in the frame. */
 static uint64_t
 weigh_packets(const struct perf_row *row, struct rte_mbuf **packets, uint16_t count)
 {
@@ -76,13 +86,13 @@ weigh_packets(const struct perf_row *row, struct rte_mbuf **packets, uint16_t co
 
 	for (i = 0; i < count; i++) {
 		const struct rte_mbuf *segment = packets[i];
+		uint64_t frame = -weigh_field(row, rte_pktmbuf_mtod(segment, const uint8_t *));
 		uint32_t at = 0;
 
-		sum -= weigh_field(row, rte_pktmbuf_mtod(segment, const uint8_t *));
-
 		for (; segment != NULL; at += segment->data_len, segment = segment->next)
-			sum += weigh(rte_pktmbuf_mtod(segment, const uint8_t *),
+			frame += weigh(rte_pktmbuf_mtod(segment, const uint8_t *),
 				segment->data_len, at);
+		sum += mix(frame);
 	}
 	return sum;
 }
@@ -302,18 +312,20 @@ perf_worker_end(void)
 static uint64_t
 weigh_frames(const struct perf_row *row, const struct front_frame *frames, uint32_t count)
 {
-	uint64_t sum = 0;
+	uint64_t sum = 0, frame = 0;
 	uint32_t i, at = 0;
 
 	for (i = 0; i < count; i++) {
+		/* The first buffer of a frame has the number of them. */
 		if (frames[i].buffers > 0) {
+			sum += i > 0 ? mix(frame) : 0;
+			frame = -weigh_field(row, frames[i].data);
 			at = 0;
-			sum -= weigh_field(row, frames[i].data);
 		}
-		sum += weigh(frames[i].data, frames[i].length, at);
+		frame += weigh(frames[i].data, frames[i].length, at);
 		at += frames[i].length;
 	}
-	return sum;
+	return count > 0 ? sum + mix(frame) : 0;
 }
 
 /* Take what has come, count frames, give the buffers back. */

@@ -5,6 +5,7 @@ anything here."""
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 from rig import place  # noqa: E402
 
 PERF = place.BUILD / "app" / "perf" / "vhu-perf"
+LIAR = place.BUILD / "test" / "perf" / "libliar.so"
 LIBRARIES = ["vhu", "rte_vhost"]
 DRIVERS = ["net_vhu", "net_vhost"]
 SMALL = ["--no-huge", "--rounds", 3, "--slice-ms", 5]
@@ -45,12 +47,12 @@ PERHAPS = [
 ]
 
 
-def run(*words, timeout=120):
+def run(*words, timeout=120, **environment):
     """Run it to its end."""
     if not PERF.exists():
         pytest.fail(f"{PERF} is missing; build it with ninja")
     return subprocess.run([str(word) for word in (PERF, *words)], capture_output=True, text=True,
-                          timeout=timeout, check=False)
+                          timeout=timeout, check=False, env={**os.environ, **environment})
 
 
 def backends():
@@ -97,6 +99,24 @@ def test_what_is_offered_moves_every_byte(row):
             assert_measured(result)
     if "missing" in results["vhu"]:
         pytest.skip("vhu " + results["vhu"]["missing"])
+
+
+@pytest.mark.parametrize("how, row, liar", [
+    ("receive", "receive-split-mergeable-64-b32", "vhu"),
+    ("receive", "loop-packed-mergeable-64-b32", "vhu"),
+    ("transmit", "transmit-split-mergeable-64-b32", "vhu"),
+    ("transmit", "loop-split-mergeable-64-b32", "vhu"),
+    ("lose", "receive-packed-mergeable-64-b32", "vhu"),
+    ("peer", "loop-split-mergeable-64-b32", "rte_vhost"),
+])
+def test_who_changes_or_loses_a_byte_gets_no_figures(how, row, liar):
+    done = run(*SMALL, "--row", row, "--backends", ",".join(LIBRARIES), "--json", "-",
+               LD_PRELOAD=str(LIAR), LIAR=how)
+    assert done.returncode == 1
+    found, = json.loads(done.stdout)["rows"]
+    other, = set(LIBRARIES) - {liar}
+    assert found["results"][liar] == {"missing": "not every byte arrived"}
+    assert_measured(found["results"][other])
 
 
 def test_509_regions_are_measured_without_peers():
