@@ -13,9 +13,11 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import hugepages
@@ -30,42 +32,57 @@ HUGEPAGES_MIB = 64
 Counts = namedtuple("Counts", "passed failed skipped")
 Failure = type("Failure", (Exception,), {})
 
-running = None
+# What runs now; suites beside one another share it, and nothing is started any more once stopping.
+running = set()
+stopping = False
+# Of two suites that want the same folder the second waits until it is built.
+built = {}
+building = threading.Lock()
 
 
 def run(words, log, seconds=SUITE_SECONDS, **environment):
     """Run a command, its output into the log; give its exit status."""
-    global running
+    if stopping:
+        raise Failure("stopped")
     log.write(f"$ {' '.join(map(str, words))}\n")
     log.flush()
-    running = subprocess.Popen([str(word) for word in words], cwd=ROOT, stdin=subprocess.DEVNULL,
-                               stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-                               env={**os.environ, **environment})
+    child = subprocess.Popen([str(word) for word in words], cwd=ROOT, stdin=subprocess.DEVNULL,
+                             stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                             env={**os.environ, **environment})
+    running.add(child)
     try:
-        return running.wait(seconds)
+        return child.wait(seconds)
     except subprocess.TimeoutExpired:
         log.write(f"\nstopped after {seconds} s\n")
-        stop_running()
+        stop(child)
         return 1
     finally:
-        running = None
+        running.discard(child)
 
 
-def stop_running():
-    """End what is running with everything that it started."""
-    if running is None or running.poll() is not None:
+def stop(child):
+    """End it with everything that it started."""
+    if child.poll() is not None:
         return
     for number, patience in ((signal.SIGTERM, 20), (signal.SIGKILL, 5)):
         try:
-            os.killpg(running.pid, number)
-            running.wait(patience)
+            os.killpg(child.pid, number)
+            child.wait(patience)
             return
         except (ProcessLookupError, subprocess.TimeoutExpired):
             pass
 
 
-def build(name, log, *options, targets=(), **environment):
+def build(name, log, *options, **others):
     """Configure (once) and build a folder, or some targets of it; give its path."""
+    with building:
+        if name not in built:
+            built[name] = build_now(name, log, *options, **others)
+        return built[name]
+
+
+def build_now(name, log, *options, targets=(), **environment):
+    """The same for a folder that was not built yet."""
     folder = ROOT / name
     if not (folder / "build.ninja").exists():
         if run(["meson", "setup", folder, ROOT, "-Dwerror=true", *options], log, **environment):
@@ -285,6 +302,9 @@ def install(log):
 
 SUITES = [style, unit, unit_clang, unit_asan, unit_tsan, conformance, conformance_asan, loop,
           guest, compat, blk, perf, instructions, fuzz, docs, install]
+# Suites that keep about one core busy and need no steady time: the two lists are worked off beside
+# each other, when the first of these suites would have its turn.
+LANES = ([conformance, blk], [conformance_asan, compat, fuzz])
 QUICK = [style, unit, conformance]
 
 
@@ -321,9 +341,28 @@ def run_suite(suite):
     return counts
 
 
+def run_all(chosen):
+    """Run the suites in their order, those of the lanes beside one another; sum up."""
+    lanes = [[suite for suite in lane if suite in chosen] for lane in LANES]
+    beside = [suite for lane in lanes for suite in lane]
+    counts = []
+    for suite in chosen:
+        if suite not in beside:
+            counts.append(run_suite(suite))
+        elif suite is min(beside, key=chosen.index):
+            # Each of two suites may want them, and gives back only what it has added.
+            with hugepages.reserved(2 * HUGEPAGES_MIB), ThreadPoolExecutor(len(lanes)) as pool:
+                done = pool.map(lambda lane: [run_suite(each) for each in lane], lanes)
+                counts += [each for lane in done for each in lane]
+    return Counts(*map(sum, zip(*counts)))
+
+
 def stopped(number, _frame):
     """Ctrl-C and the like: nothing that was started stays behind."""
-    stop_running()
+    global stopping
+    stopping = True
+    for child in list(running):
+        stop(child)
     print(f"tools/check: stopped by signal {number}", file=sys.stderr)
     sys.exit(128 + number)
 
@@ -351,7 +390,7 @@ def main():
     chosen = QUICK if options.quick else SUITES
     if options.suite:
         chosen = [suite for suite in SUITES if name_of(suite) in options.suite]
-    totals = Counts(*map(sum, zip(*[run_suite(suite) for suite in chosen])))
+    totals = run_all(chosen)
     print(f"{totals.passed} passed, {totals.failed} failed, {totals.skipped} skipped")
     return 1 if totals.failed else 0
 
