@@ -14,6 +14,7 @@
 #include "net/announce.h"
 #include "net/histogram.h"
 #include "obs/log.h"
+#include "ring/copied.h"
 
 #define DETACHED(port) atomic_load_explicit(&(port)->detached, memory_order_relaxed)
 
@@ -117,6 +118,8 @@ device_specialise(void *owner, uint16_t ring, struct vhu_snapshot *snapshot)
 	int error;
 
 	if (ring == vhu_control_queue_ring(port)) {
+		if (vhu_ring_is_copied(snapshot))
+			return -ENOTSUP; /* it takes chains from the ring itself */
 		vhu_control_queue_specialise(snapshot);
 		return 0;
 	}
@@ -125,9 +128,10 @@ device_specialise(void *owner, uint16_t ring, struct vhu_snapshot *snapshot)
 	if (error != 0)
 		return error;
 	vhu_announce_specialise(port->queues[ring], snapshot);
-	/* Last: they count what all the others have moved. */
+	/* After those that move frames: they count what all of them have moved. */
 	if (port->histograms)
 		vhu_histogram_specialise(port->queues[ring], snapshot);
+	vhu_copied_specialise(snapshot);
 	return 0;
 }
 

@@ -175,6 +175,16 @@ cannot_map(const struct vhu_device_ring *ring, uint32_t pieces, int error)
 		"descriptors", ring->index, ring->size, pieces);
 }
 
+/* Elements are taken from the ring itself, not by bursts: they have no use for a copy. */
+static int
+make_one(const struct vhu_device *device, const struct vhu_alias_plan *plan,
+	struct vhu_alias **made)
+{
+	int rc = vhu_alias_new(plan, made);
+
+	return rc == -EINVAL && !device->config.keeps_elements ? vhu_alias_copy(plan, made) : rc;
+}
+
 struct vhu_verdict
 vhu_ring_resolve(const struct vhu_device *device, const struct vhu_device_ring *ring,
 	const struct vhu_map *map, struct vhu_snapshot *snapshot)
@@ -188,7 +198,7 @@ vhu_ring_resolve(const struct vhu_device *device, const struct vhu_device_ring *
 	if (verdict.severity != VHU_ACCEPT)
 		return verdict;
 	if (!at.whole) {
-		rc = vhu_alias_new(&at.plan, &snapshot->alias);
+		rc = make_one(device, &at.plan, &snapshot->alias);
 		if (rc != 0)
 			return cannot_map(ring, at.plan.count, rc);
 		for (i = 0; i < 3; i++)

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -101,43 +102,48 @@ map_piece(struct vhu_alias *alias, uint64_t offset, uint8_t *host, uint64_t size
 	return 0;
 }
 
-static int
-map_pieces(struct vhu_alias *alias, const struct vhu_alias_plan *plan)
+/* Memory of that size, and the way back from it. @return NULL if there is none. */
+static struct vhu_alias *
+make(const struct vhu_alias_plan *plan, int protection, int flags)
 {
-	int rc = 0;
+	struct vhu_alias *alias = calloc(1, sizeof(*alias) + plan->count * sizeof(alias->back[0]));
 
-	for (alias->count = 0; alias->count < plan->count && rc == 0; alias->count++) {
+	if (alias == NULL)
+		return NULL;
+	alias->page = page_size();
+	alias->size = whole_pages(plan->end);
+	alias->host = mmap(NULL, alias->size, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1,
+		0);
+	if (alias->host == MAP_FAILED) {
+		free(alias);
+		return NULL;
+	}
+	for (alias->count = 0; alias->count < plan->count; alias->count++) {
 		const struct vhu_alias_piece *piece = &plan->pieces[alias->count];
 		uintptr_t start = (uintptr_t)alias->host + piece->offset;
-		uint64_t size = piece_size(plan, alias->count);
 
 		alias->back[alias->count] = (struct vhu_extent){
 			.start = start,
-			.size = size,
+			.size = piece_size(plan, alias->count),
 			.delta = piece->delta + (uintptr_t)piece->host - start,
 		};
-		rc = map_piece(alias, piece->offset, piece->host, size);
 	}
-	return rc;
+	return alias;
 }
 
 int
 vhu_alias_new(const struct vhu_alias_plan *plan, struct vhu_alias **made)
 {
-	struct vhu_alias *alias = calloc(1, sizeof(*alias) + plan->count * sizeof(alias->back[0]));
-	int rc;
+	struct vhu_alias *alias = make(plan, PROT_NONE, MAP_NORESERVE);
+	uint32_t i;
+	int rc = 0;
 
 	*made = NULL;
 	if (alias == NULL)
 		return -ENOMEM;
-	alias->size = whole_pages(plan->end);
-	alias->host = mmap(NULL, alias->size, PROT_NONE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (alias->host == MAP_FAILED) {
-		free(alias);
-		return -ENOMEM;
-	}
-	rc = map_pieces(alias, plan);
+	for (i = 0; i < plan->count && rc == 0; i++)
+		rc = map_piece(alias, plan->pieces[i].offset, plan->pieces[i].host,
+			piece_size(plan, i));
 	if (rc == 0) {
 		vhu_guard_add(alias->host, alias->size);
 		*made = alias;
@@ -149,13 +155,42 @@ vhu_alias_new(const struct vhu_alias_plan *plan, struct vhu_alias **made)
 	return rc;
 }
 
+int
+vhu_alias_copy(const struct vhu_alias_plan *plan, struct vhu_alias **made)
+{
+	struct vhu_alias *alias = make(plan, PROT_READ | PROT_WRITE, 0);
+	uint32_t i;
+
+	*made = NULL;
+	if (alias == NULL)
+		return -ENOMEM;
+	alias->real = calloc(alias->size / alias->page, sizeof(alias->real[0]));
+	if (alias->real == NULL) {
+		munmap(alias->host, alias->size);
+		free(alias);
+		return -ENOMEM;
+	}
+	for (i = 0; i < plan->count; i++) {
+		const struct vhu_alias_piece *piece = &plan->pieces[i];
+		uint64_t at, size = piece_size(plan, i);
+
+		for (at = 0; at < size; at += alias->page)
+			alias->real[(piece->offset + at) / alias->page] = piece->host + at;
+		memcpy(alias->host + piece->offset, piece->host, size);
+	}
+	*made = alias;
+	return 0;
+}
+
 void
 vhu_alias_free(struct vhu_alias *alias)
 {
 	if (alias == NULL)
 		return;
-	vhu_guard_remove(alias->host);
+	if (alias->real == NULL)
+		vhu_guard_remove(alias->host);
 	munmap(alias->host, alias->size);
+	free(alias->real);
 	free(alias);
 }
 

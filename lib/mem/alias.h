@@ -12,8 +12,9 @@
  * A ring is reached by one address per area. Behind an IOMMU a guest may take the pages of an area
  * from anywhere: only in I/O virtual addresses are they neighbours. So the control thread plans the
  * pieces of the ring's areas one behind the other and maps them once more in this order. That goes
- * by pages: where pieces meet inside of a page there is no alias, nor on huge pages, which cannot
- * be mapped in parts. Lcores know the address only; the dirty log needs the way back.
+ * by pages: where pieces meet inside of a page there is no alias. Huge pages cannot be mapped in
+ * parts: there the alias is private memory, a copy, and whoever uses the ring carries over what
+ * changes (ring/copied.h). Lcores know the address only; the dirty log needs the way back.
  */
 
 #include <stdbool.h>
@@ -42,10 +43,21 @@ struct vhu_alias_plan {
 	} pieces[VHU_ALIAS_PIECES];
 };
 
-/** Immutable once made. */
+/** How far a copied ring has been carried over. lcore. */
+struct vhu_alias_pulled {
+	bool begun;        /**< next and wrap are valid */
+	bool wrap;         /**< packed: goes with next */
+	uint16_t next;     /**< as the ring's next_avail: what was before is in the copy */
+};
+
+/** Immutable once made, but for @p pulled. */
 struct vhu_alias {
 	uint8_t *host;     /**< its first page */
 	uint64_t size;     /**< bytes, whole pages */
+	uint64_t page;     /**< bytes of a page */
+	/** copies: of each page the one that it stands for; NULL: this is no copy */
+	uint8_t **real;
+	struct vhu_alias_pulled pulled;
 	uint32_t count;
 	/** by host address (start) in the alias, back to back; delta: guest-physical - that */
 	struct vhu_extent back[];
@@ -68,6 +80,22 @@ bool vhu_alias_add(struct vhu_alias_plan *plan, bool begins, uint8_t *host, uint
  * @return 0, or a negative errno: -EINVAL for memory on huge pages, -ENOMEM.
  */
 int vhu_alias_new(const struct vhu_alias_plan *plan, struct vhu_alias **made);
+/**
+ * Make a copy of what was planned, for memory that vhu_alias_new() says -EINVAL to. Control thread.
+ * @param made  receives it, with what the memory holds now, or NULL.
+ * @return 0 or -ENOMEM.
+ */
+int vhu_alias_copy(const struct vhu_alias_plan *plan, struct vhu_alias **made);
+
+/** In guest memory, what @p copied stands for. Of something that is in one page. */
+static inline void *
+vhu_alias_real(const struct vhu_alias *alias, const void *copied)
+{
+	uint64_t offset = (uint64_t)((const uint8_t *)copied - alias->host);
+
+	return alias->real[offset / alias->page] + (offset & (alias->page - 1));
+}
+
 /** Unmap and free. NULL is allowed. No lcore may use it any more. Control thread. */
 void vhu_alias_free(struct vhu_alias *alias);
 

@@ -6,6 +6,7 @@
 
 #include "mem/dirty.h"
 #include "ring/chain_private.h"
+#include "ring/copied.h"
 #include "ring/packed.h"
 #include "ring/split.h"
 
@@ -56,8 +57,9 @@ vhu_ring_any_waiting(const struct vhu_ring *ring, const struct vhu_snapshot *sna
 	struct vhu_descriptor d;
 
 	if (snapshot->format == VHU_SPLIT)
-		return vhu_guest_acquire16(&snapshot->avail->idx) != ring->next_avail;
-	d = vhu_packed_load(snapshot, ring->next_avail);
+		return vhu_guest_acquire16(vhu_ring_real(snapshot, &snapshot->avail->idx)) !=
+			ring->next_avail;
+	d = vhu_packed_load_at(vhu_ring_real(snapshot, &snapshot->packed[ring->next_avail]));
 	return vhu_packed_is_available(vhu_packed_flags(d), ring->avail_wrap);
 }
 
@@ -86,6 +88,8 @@ vhu_ring_want_kicks(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, 
 		ask_packed(ring, snapshot, wanted);
 	else
 		ask_split(ring, snapshot, wanted);
+	if (vhu_ring_is_copied(snapshot))
+		vhu_copied_push_wish(snapshot);
 	if (snapshot->dirty_ring && snapshot->dirty != NULL)
 		note_wish(snapshot);
 	if (!wanted)
@@ -105,13 +109,16 @@ vhu_ring_waiting(const struct vhu_ring *ring, const struct vhu_snapshot *snapsho
 	uint16_t waiting = 0;
 
 	if (snapshot->format == VHU_SPLIT) {
-		waiting = (uint16_t)(vhu_guest_load16(&snapshot->avail->idx) - ring->next_avail);
+		const void *index = vhu_ring_real(snapshot, &snapshot->avail->idx);
+
+		waiting = (uint16_t)(vhu_guest_load16(index) - ring->next_avail);
 		return waiting < snapshot->size ? waiting : snapshot->size;
 	}
 	if (walk.next >= snapshot->size) /* another thread may ask, between two stores */
 		return 0;
 	while (waiting < snapshot->size) {
-		struct vhu_descriptor d = vhu_packed_load(snapshot, walk.next);
+		struct vhu_descriptor d = vhu_packed_load_at(
+			vhu_ring_real(snapshot, &snapshot->packed[walk.next]));
 
 		if (!vhu_packed_is_available(vhu_packed_flags(d), walk.wrap))
 			break;

@@ -8,6 +8,7 @@
 #include "mem/dirty.h"
 #include "mem/inflight.h"
 #include "ring/chain_private.h"
+#include "ring/copied.h"
 #include "ring/packed.h"
 #include "ring/split.h"
 
@@ -119,7 +120,11 @@ vhu_used_show(struct vhu_ring *ring, const struct vhu_snapshot *snapshot, struct
 			__ATOMIC_RELEASE);
 		ring->held = false;
 	}
-	if (__builtin_expect(snapshot->dirty_ring, 0) && snapshot->dirty != NULL)
+	if (__builtin_expect(!snapshot->dirty_ring, 1))
+		return;
+	if (vhu_ring_is_copied(snapshot))
+		vhu_copied_push(ring, snapshot, old);
+	if (snapshot->dirty != NULL)
 		note_used(ring, snapshot, old);
 }
 

@@ -82,7 +82,8 @@ struct vhu_snapshot {
 	uint64_t used_guest_address;
 	/** the ring's part of the inflight area; NULL: none. Outlives the snapshot. */
 	void *inflight;
-	bool dirty_ring;           /**< writes to the ring itself are to be noted too */
+	/** writes to the ring itself are to be noted too, or to be carried over (ring/copied.h) */
+	bool dirty_ring;
 	bool in_order;             /**< IN_ORDER was acknowledged */
 	/*
 	 * Entries of a packed ring's indirect tables are to be read, whatever their flags say: a
@@ -93,8 +94,9 @@ struct vhu_snapshot {
 	bool notes_place;
 	vhu_burst_fn inner;        /**< what a burst that does more than that calls, or NULL */
 	vhu_burst_fn counted;      /**< what a burst that keeps histograms calls, or NULL */
+	vhu_burst_fn copied;       /**< what a burst on a copied ring calls (ring/copied.h) */
 	const char *body;          /**< name of the burst function, for people */
-	/** the second mapping that all three addresses are in, or NULL; the snapshot's own */
+	/** the second mapping, or copy, that all three addresses are in, or NULL; our own */
 	struct vhu_alias *alias;
 	struct vhu_map *held_map;  /**< the same map, for the control thread's reference count */
 } __attribute__((aligned(64)));

@@ -165,6 +165,23 @@ def test_file_over_tcp_is_intact_over_rings_in_pieces(folder, back_end, device, 
         back.stop()
 
 
+@pytest.mark.usefixtures("huge_memory")
+@pytest.mark.parametrize(("device", "strict"), [("", "0"), (",packed=on", "1")],
+                         ids=["split-lazy", "packed-strict"])
+def test_file_over_tcp_is_intact_over_rings_in_pieces_of_huge_pages(folder, back_end, device,
+                                                                    strict):
+    """No mapping makes one of them: the back-end works on copies of the rings."""
+    paths = [folder / "0.sock", folder / "1.sock"]
+    with back_end(paths, offers=["iommu"]) as back:
+        needs.virtio_features(paths[0], VIRTIO_F_ACCESS_PLATFORM,
+                              *([VIRTIO_F_RING_PACKED] if device else []))
+        with Guest(folder, paths, device_options=device + LARGE, iommu=True, huge=True,
+                   kernel_words=f"iommu.strict={strict}") as guest:
+            exchange_file(guest)
+            assert_negotiated(guest, VIRTIO_F_ACCESS_PLATFORM)
+        back.stop()
+
+
 def test_frames_are_late_or_unsent_while_rings_rest(folder):
     """In lazy mode rings rest each time Linux flushes, and what is sent meanwhile is not taken.
 

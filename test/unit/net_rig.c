@@ -13,6 +13,8 @@
 
 #include "net_rig.h"
 
+#include "ring/copied.h"
+
 #define PAGE 4096
 #define HEADER 12
 #define DESCRIPTORS_AT 0
@@ -81,6 +83,35 @@ rig_base(uint16_t index)
 	return rig;
 }
 
+/* As behind an IOMMU on huge pages: the back-end sees a copy, of areas in reverse order. */
+static void
+copy_ring(struct rig *rig)
+{
+	const void *const areas[] = { rig->snapshot.descriptors, rig->snapshot.avail,
+		rig->snapshot.used };
+	struct vhu_alias_plan plan = { 0 };
+	unsigned int i;
+
+	for (i = 0; i < 3; i++)
+		assert_true(vhu_alias_add(&plan, true, (uint8_t *)(uintptr_t)areas[2 - i],
+			RIG_BASE - (uintptr_t)rig->region[0], 2 * PAGE));
+	assert_int_equal(vhu_alias_copy(&plan, &rig->snapshot.alias), 0);
+	rig->snapshot.descriptors = (void *)(rig->snapshot.alias->host + 4 * PAGE);
+	rig->snapshot.avail = (void *)(rig->snapshot.alias->host + 2 * PAGE);
+	rig->snapshot.used = (void *)rig->snapshot.alias->host;
+}
+
+void
+rig_specialise(struct rig *rig)
+{
+	assert_int_equal(vhu_net_specialise(rig->queue, &rig->snapshot), 0);
+	if (getenv("VHU_TEST_COPIED") == NULL)
+		return;
+	if (rig->snapshot.alias == NULL)
+		copy_ring(rig);
+	vhu_copied_specialise(&rig->snapshot);
+}
+
 struct rig *
 rig_new(uint16_t index, uint64_t features)
 {
@@ -95,7 +126,7 @@ rig_new(uint16_t index, uint64_t features)
 		.in_order = features >> VHU_F_IN_ORDER & 1,
 		.features = features | VHU_BIT(VIRTIO_F_VERSION_1),
 	};
-	assert_int_equal(vhu_net_specialise(rig->queue, &rig->snapshot), 0);
+	rig_specialise(rig);
 	rig_start_at(rig, 0);
 	return rig;
 }
@@ -116,9 +147,17 @@ rig_new_packed(uint16_t index, uint64_t features, uint16_t size)
 		.in_order = features >> VHU_F_IN_ORDER & 1,
 		.features = features | VHU_BIT(VIRTIO_F_VERSION_1) | VHU_BIT(VIRTIO_F_RING_PACKED),
 	};
-	assert_int_equal(vhu_net_specialise(rig->queue, &rig->snapshot), 0);
+	rig_specialise(rig);
 	rig_start_packed_at(rig, 0, true, 0, true);
 	return rig;
+}
+
+/* A start has a copy of its own. */
+static void
+forget_copied(struct rig *rig)
+{
+	if (rig->snapshot.alias != NULL)
+		rig->snapshot.alias->pulled.begun = false;
 }
 
 void
@@ -131,6 +170,7 @@ rig_start_packed_at(struct rig *rig, uint16_t avail, bool avail_wrap, uint16_t u
 	rig->filled_wrap = avail_wrap;
 	rig->reaped = used;
 	rig->reaped_wrap = used_wrap;
+	forget_copied(rig);
 	vhu_ring_reset(ring, avail, used);
 	vhu_ring_set_wraps(ring, avail_wrap, used_wrap);
 	atomic_store(&ring->reader.snapshot, &rig->snapshot);
@@ -142,6 +182,7 @@ rig_start_at(struct rig *rig, uint16_t position)
 	struct vhu_ring *ring = vhu_queue_ring(rig->queue);
 
 	rig->filled = rig->avail->idx = rig->used->idx = position;
+	forget_copied(rig);
 	vhu_ring_reset(ring, position, position);
 	atomic_store(&ring->reader.snapshot, &rig->snapshot);
 }
@@ -149,6 +190,7 @@ rig_start_at(struct rig *rig, uint16_t position)
 void
 rig_free(struct rig *rig)
 {
+	vhu_alias_free(rig->snapshot.alias);
 	munmap(rig->region[0] - PAGE, RIG_REGION + 2 * PAGE);
 	munmap(rig->region[1] - PAGE, RIG_REGION + 2 * PAGE);
 	vhu_queue_free(rig->queue);

@@ -57,6 +57,11 @@ int rig_group_setup(void **state);
 /* A running ring: @p index as in vhost-user, @p features beyond VERSION_1. */
 struct rig *rig_new(uint16_t index, uint64_t features);
 void rig_free(struct rig *rig);
+/*
+ * Choose the burst function for what the snapshot says now. With VHU_TEST_COPIED in the environment
+ * all rings of the rig are copied ones (ring/copied.h).
+ */
+void rig_specialise(struct rig *rig);
 /* Restart at positions, as after SET_VRING_BASE. */
 void rig_start_at(struct rig *rig, uint16_t position);
 

@@ -176,6 +176,26 @@ memory_that_cannot_be_mapped_twice_leaves_nothing_behind(void **state)
 }
 
 static void
+copy_holds_what_the_pages_did_and_knows_them(void **state)
+{
+	struct vhu_alias_plan plan = plan_two();
+	struct vhu_alias *alias;
+
+	(void)state;
+	host[6 * PAGE - 1] = 1;
+	host[2 * PAGE] = 2;
+	assert_int_equal(vhu_alias_copy(&plan, &alias), 0);
+	assert_int_equal(alias->host[PAGE - 1], 1);
+	assert_int_equal(alias->host[PAGE], 2);
+	assert_ptr_equal(vhu_alias_real(alias, alias->host + PAGE - 1), host + 6 * PAGE - 1);
+	assert_ptr_equal(vhu_alias_real(alias, alias->host + PAGE), host + 2 * PAGE);
+	/* It is no second mapping. */
+	alias->host[PAGE] = 3;
+	assert_int_equal(host[2 * PAGE], 2);
+	vhu_alias_free(alias);
+}
+
+static void
 huge_pages_are_refused(void **state)
 {
 	const size_t size = (size_t)2 << 20;
@@ -296,6 +316,7 @@ main(void)
 		ALIAS_TEST(pieces_that_meet_inside_of_a_page_are_refused),
 		ALIAS_TEST(pieces_are_limited),
 		ALIAS_TEST(memory_that_cannot_be_mapped_twice_leaves_nothing_behind),
+		ALIAS_TEST(copy_holds_what_the_pages_did_and_knows_them),
 		ALIAS_TEST(huge_pages_are_refused),
 		ALIAS_TEST(writes_are_noted_where_the_pages_are_in_the_guest),
 		ALIAS_TEST(file_that_is_cut_off_is_told),
