@@ -64,7 +64,7 @@ struct perf_row {
 	uint16_t regions;       /* of memory; buffers lie in the first 4 at most */
 	bool offloads;          /* checksum and segmentation negotiated */
 	enum perf_request request;
-	bool indirect;
+	uint8_t indirect;       /* entries of each chain's table, 1 or 2; 0: none */
 	bool logging;
 	bool iommu;
 	bool touch;             /* the driver writes and reads payload */

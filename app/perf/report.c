@@ -261,8 +261,8 @@ row_json(const struct perf_row *row)
 		"name", row->name, "group", row->group, "work", works[row->work], "path", row->path,
 		"size", row->size, "burst", row->burst, "window", row->window, "idle", row->idle,
 		"regions", row->regions, "offloads", row->offloads, "request",
-		requests[row->request], "indirect", row->indirect, "logging", row->logging, "iommu",
-		row->iommu, "touch", row->touch, "statistics", row->statistics, "run",
+		requests[row->request], "indirect", row->indirect != 0, "logging", row->logging,
+		"iommu", row->iommu, "touch", row->touch, "statistics", row->statistics, "run",
 		(int)json_array_size(json_object_get(whole, "runs")) - 1);
 }
 

@@ -195,10 +195,14 @@ add_features(const struct path *path)
 {
 	struct perf_row row = plain("indirect", PERF_RECEIVE, path, 64);
 
-	row.indirect = true;
+	row.indirect = 1;
 	add(row, "-indirect");
 	row.work = PERF_LOOP;
 	add(row, "-indirect");
+	row.indirect = 2;
+	add(row, "-indirect2");
+	row.work = PERF_RECEIVE;
+	add(row, "-indirect2");
 	row = plain("logging", PERF_LOOP, path, 64);
 	row.logging = true;
 	add(row, "-logging");

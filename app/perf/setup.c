@@ -114,7 +114,8 @@ make_rings(struct perf_bench *bench, struct perf_port *port, const struct perf_p
 		.size = PERF_RING,
 		.packed = (row->features & VHU_BIT(VIRTIO_F_RING_PACKED)) != 0,
 		.in_order = (row->features & VHU_BIT(VIRTIO_F_IN_ORDER)) != 0,
-		.indirect = row->indirect,
+		.indirect = row->indirect != 0,
+		.chain = row->indirect == 2 ? 2 : 1,
 		.buffer_size = large ? 9216 : 1536,
 		.regions = RTE_MIN(row->regions, 4u),
 		.buffers_of = first != NULL ? &first->send : NULL,
@@ -130,6 +131,7 @@ make_rings(struct perf_bench *bench, struct perf_port *port, const struct perf_p
 		perf_request_frame(row, port->send.slot[i].data);
 	options.receive = true;
 	options.indirect = false;
+	options.chain = 1;
 	options.mergeable = (row->features & VHU_BIT(VIRTIO_NET_F_MRG_RXBUF)) != 0;
 	options.buffers_of = first != NULL ? &first->receive : NULL;
 	if (large && options.mergeable)
