@@ -64,7 +64,12 @@ int vhu_rx_queue_setup(struct vhu_queue *queue, const struct vhu_rx_options *opt
 
 /**
  * The rest of vhu_rx_burst(), for that alone.
- * @param view  what was found when the queue was entered; NULL: it was not. It is left in the end.
+ * @param queue    as there.
+ * @param packets  as there.
+ * @param count    as there.
+ * @param view     what was found when the queue was entered, which is left in the end; NULL: it
+ *   was not entered.
+ * @return packets received.
  */
 uint16_t vhu_rx_burst_inside(struct vhu_queue *queue, struct rte_mbuf **packets, uint16_t count,
 	const struct vhu_poll_view *view);
