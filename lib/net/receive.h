@@ -32,7 +32,7 @@ receive_give(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	const struct vhu_gathered *g, unsigned int n, const struct vhu_kind kind, const bool few)
 {
 	if (kind.packed) {
-		packed_give(ring, snapshot, g, n, kind.in_order);
+		packed_give(ring, snapshot, g, n, kind.in_order, few);
 		return (uint16_t)(g->used[n - 1] >> 32);
 	}
 	if (few)

@@ -95,16 +95,24 @@ receive_copy_offload(struct vhu_queue *queue, const struct vhu_snapshot *snapsho
 #define MBUF_AT(field, other) \
 	(offsetof(struct rte_mbuf, field) == offsetof(struct rte_mbuf, rearm_data) + (other))
 
-/* rearm_mbuf() as one store. @param rearm  in the first 8 bytes, 0 behind. */
+/* What short_rearm() starts from: behind queue->rearm, lengths that lack what a buffer has. */
+static inline vhu_eight4_t
+short_blank(const struct vhu_queue *queue, uint32_t header_size)
+{
+	return (vhu_eight4_t){ (uint32_t)queue->rearm, (uint32_t)(queue->rearm >> 32), 0, 0, 0,
+		-header_size, -header_size, 0 };
+}
+
+/* rearm_mbuf() as one store. @param size  of the buffer, with the header. */
 static inline void
-short_rearm(struct rte_mbuf *m, vhu_eight4_t rearm, uint32_t size)
+short_rearm(struct rte_mbuf *m, vhu_eight4_t blank, uint32_t size)
 {
 	_Static_assert(MBUF_AT(ol_flags, 8) && MBUF_AT(packet_type, 16) && MBUF_AT(pkt_len, 20) &&
 		MBUF_AT(data_len, 24) && MBUF_AT(vlan_tci, 26) && MBUF_AT(hash.rss, 28),
 		"what is set lies side by side");
 	const vhu_eight4_t lengths = { 0, 0, 0, 0, 0, UINT32_MAX, UINT32_MAX, 0 };
 
-	*(vhu_eight4_t *)&m->rearm_data = rearm | (lengths & size);
+	*(vhu_eight4_t *)&m->rearm_data = blank + (lengths & size);
 }
 
 /* Four whose frames say nothing: flags and gso_type are 0. */
@@ -128,9 +136,11 @@ receive_short(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 	const bool offload, uint64_t *bytes)
 {
 	const uint32_t header_size = snapshot->header_size;
-	const vhu_eight4_t rearm = { (uint32_t)queue->rearm, (uint32_t)(queue->rearm >> 32) };
+	const vhu_eight4_t blank = short_blank(queue, header_size);
+	/* From a buffer's front to its frame's end in the mbuf, less a vector: sizes stay whole. */
+	const ptrdiff_t tail = RTE_PKTMBUF_HEADROOM - (ptrdiff_t)header_size - 32;
+	vhu_four4_t sum = { 0 };
 	unsigned int i, j;
-	uint64_t sum = 0;
 
 	for (i = 0; i + VHU_FOURS <= n; i += VHU_FOURS) {
 		if (!fours_short(&g->size[i], header_size) ||
@@ -139,16 +149,19 @@ receive_short(struct vhu_queue *queue, const struct vhu_snapshot *snapshot,
 #pragma GCC unroll 4
 		for (j = i; j < i + VHU_FOURS; j++) {
 			struct rte_mbuf *m = packets[j];
-			const uint8_t *frame = g->host[j] + header_size;
-			uint32_t size = g->size[j] - header_size;
-			uint8_t *data = (uint8_t *)m->buf_addr + RTE_PKTMBUF_HEADROOM;
+			const uint8_t *host = g->host[j];
+			const uint32_t size = g->size[j];
+			uint8_t *buffer = m->buf_addr;
+			vhu_vector32_t first = *(const vhu_vector32_t *)(host + header_size);
+			vhu_vector32_t last = *(const vhu_vector32_t *)(host + size - 32);
 
-			short_rearm(m, rearm, size);
-			VHU_COPY_ENDS(vhu_vector32_t, data, frame, size);
-			sum += size;
+			short_rearm(m, blank, size);
+			*(vhu_vector32_t *)(buffer + RTE_PKTMBUF_HEADROOM) = first;
+			*(vhu_vector32_t *)(buffer + size + tail) = last;
 		}
+		sum += *(const vhu_four4_t *)&g->size[i];
 	}
-	*bytes += sum;
+	*bytes += (uint64_t)sum[0] + sum[1] + sum[2] + sum[3] - (uint64_t)i * header_size;
 	return i;
 }
 #else

@@ -149,7 +149,7 @@ transmit_give(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	if (__builtin_expect(snapshot->dirty != NULL, 0))
 		vhu_mark_buffers(snapshot, g->host, g->size, n);
 	if (kind.packed)
-		packed_give(ring, snapshot, g, n, false);
+		packed_give(ring, snapshot, g, n, false, few);
 	else if (few)
 		split_give_few(ring, snapshot, g->head, g->size, n, false);
 	else
@@ -176,7 +176,7 @@ transmit_wide(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	if (snapshot->dirty != NULL)
 		vhu_mark_buffers(snapshot, g.host, g.size, run.buffers);
 	if (packed)
-		packed_give(ring, snapshot, &g, run.buffers, false);
+		packed_give(ring, snapshot, &g, run.buffers, false, false);
 	else
 		split_give(ring, snapshot, g.head, g.size, run.buffers, false);
 	rte_pktmbuf_free_bulk(packets, run.packets);
