@@ -6,9 +6,11 @@
  * The floor: what it costs two cores of this machine to hand the same bytes to one another with
  * nothing around them. A single-producer, single-consumer ring of slots; a slot is a frame, whose
  * length is in an array beside it; an index tells how far the producer is, another how far the
- * consumer. There is no header, since one that never changes does not have to move. The
- * back-end's side prefetches a burst and copies it to (or from) private buffers that stay in its
- * cache, as mbufs of a busy pool do. No descriptors, no mbufs, no addresses to translate.
+ * consumer. A header that nobody reads does not have to move, so there is none; where offloads are
+ * negotiated, the guest's side writes one for each frame, into a line of its own as in DPDK's
+ * mbufs, and the back-end's side reads it. The back-end's side prefetches a burst and copies it to
+ * (or from) private buffers that stay in its cache, as mbufs of a busy pool do. No descriptors, no
+ * mbufs, no addresses to translate.
  */
 
 #include <stdlib.h>
@@ -36,6 +38,7 @@ struct direction {
 	uint8_t *slots;
 	uint32_t *lengths;      /* of the frames in the slots */
 	uint64_t stride;
+	uint32_t header;        /* bytes in front of the frame: a line, or 0 */
 	uint32_t lines;         /* that a slot uses */
 	/* Each index in a line of its own: written by one side, read by the other. */
 	uint32_t *produced;
@@ -50,6 +53,7 @@ struct floor {
 	struct direction to_back, to_guest;
 	uint8_t *private;
 	uint32_t length[PERF_MAX_BURST]; /* of the frames in the private buffers */
+	uint64_t claims;        /* what headers have said, so that they are read */
 	const struct perf_row *row;
 	uint64_t sent;          /* guest's side */
 };
@@ -62,12 +66,13 @@ slot_of(const struct direction *direction, uint32_t at)
 
 static int
 create_direction(struct direction *direction, struct front_memory *memory,
-	const struct perf_row *row)
+	const struct perf_row *row, bool headers)
 {
-	uint64_t lines = (perf_longest(row) + LINE - 1) / LINE;
+	uint64_t lines = (perf_longest(row) + LINE - 1) / LINE + headers;
 	uint8_t *indices = front_memory_take(memory, 0, 256, 128);
 
 	memset(direction, 0, sizeof(*direction));
+	direction->header = headers ? LINE : 0;
 	direction->lines = (uint32_t)lines;
 	direction->stride = (lines | 1) * LINE;
 	direction->slots = front_memory_take(memory, 0, PERF_RING * direction->stride, 64);
@@ -89,8 +94,9 @@ floor_create(struct perf_port *port, struct front_memory *memory, const struct p
 	floor->row = row;
 	floor->private = rte_zmalloc("floor", PERF_MAX_BURST * PRIVATE_STRIDE, 64);
 	port->floor = floor;
-	if (floor->private == NULL || create_direction(&floor->to_back, memory, row) != 0 ||
-			create_direction(&floor->to_guest, memory, row) != 0) {
+	if (floor->private == NULL ||
+			create_direction(&floor->to_back, memory, row, row->offloads) != 0 ||
+			create_direction(&floor->to_guest, memory, row, false) != 0) {
 		floor_destroy(port);
 		return -1;
 	}
@@ -189,9 +195,12 @@ receive(struct perf_port *port, struct rte_mbuf **packets, uint16_t count)
 		for (line = 0; line < ahead; line++)
 			rte_prefetch0(slot_of(from, from->consumer.at + i) + line * LINE);
 	for (i = 0; i < there; i++) {
+		const uint8_t *slot = slot_of(from, from->consumer.at + i);
+
 		floor->length[i] = *length_of(from, from->consumer.at + i);
-		copy(floor->private + i * PRIVATE_STRIDE, slot_of(from, from->consumer.at + i),
-			floor->length[i]);
+		if (from->header != 0)
+			floor->claims |= *(const uint64_t *)slot;
+		copy(floor->private + i * PRIVATE_STRIDE, slot + from->header, floor->length[i]);
 	}
 	release(from, there);
 	return (uint16_t)there;
@@ -253,14 +262,16 @@ guest_sends(struct floor *floor, struct perf_slice *slice, uint64_t most)
 	bool touch = slice->row->touch || slice->check;
 	uint32_t there = empty(to, (uint32_t)RTE_MIN(most, 64u)), i;
 
-	for (i = 0; i < there && touch; i++)
+	for (i = 0; i < there && (touch || to->header != 0); i++)
 		front_prefetch_write(slot_of(to, to->producer.at + i));
 	for (i = 0; i < there; i++) {
 		uint32_t at = to->producer.at + i;
-		struct front_frame frame = { .data = slot_of(to, at),
+		struct front_frame frame = { .data = slot_of(to, at) + to->header,
 			.length = perf_length(slice->row, floor->sent) };
 
 		*length_of(to, at) = frame.length;
+		if (to->header != 0)
+			memset(slot_of(to, at), 0, FRONT_HEADER);
 		if (touch)
 			front_touch_write(&frame, 1, floor->sent);
 		floor->sent++;

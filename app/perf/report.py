@@ -214,18 +214,20 @@ def heading(text, mark):
 def target_table(rows, everything=True):
     """What issue and page promise, and what was measured; or of that only what was measured."""
     lines = []
-    drivers = {work: found for work, _, found, _ in rows.targets("net_vhu")}
+    drivers, floor = ({work: found for work, _, found, _ in rows.targets(backend)}
+                      for backend in ("net_vhu", "floor"))
     for work, target, found, more in [*rows.targets("vhu"), *rows.own_targets()]:
         if not found and not everything:
             continue
         if not found:
-            lines.append([work, f"{target:g}", "not measured", "", ""])
+            lines.append([work, f"{target:g}", "not measured", "", "", ""])
             continue
         met = found >= target if more else found <= target
-        driver = drivers.get(work)
         lines.append([work, f'{"≥" if more else "≤"} {target:g}', f"{found:.2f}",
-                      f"{driver:.2f}" if driver else "", "yes" if met else "**no**"])
-    return list_table(["work", "target", "vhu", "net_vhu", "met"], lines, "46 12 14 14 14")
+                      *(f"{other[work]:.2f}" if other.get(work) else ""
+                        for other in (drivers, floor)), "yes" if met else "**no**"])
+    return list_table(["work", "target", "vhu", "net_vhu", "floor", "met"], lines,
+                      "44 10 12 12 12 10")
 
 
 def figure(found, backend):
@@ -329,7 +331,9 @@ def page(folder):
             "virtual machine; only ratios mean something elsewhere.", "",
             *conditions(full, "Full run"), *heading("Targets", "-"),
             *wrapped("Ratios of the peer's cycles to ours (more is better), and below them our "
-                     "own cycles over another case of ours or over the floor (less is better)."),
+                     "own cycles over another case of ours or over the floor (less is better). "
+                     "The column *floor* says how often the bare hand-over of the bytes fits into "
+                     "rte_vhost's cycles: no back-end reaches more on this machine."),
             "",
             *target_table(rows)]
     if native:
