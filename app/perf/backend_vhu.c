@@ -64,6 +64,28 @@ transmit(struct perf_port *port, struct rte_mbuf **packets, uint16_t count)
 	return vhu_tx_burst(port->handle[1], packets, count);
 }
 
+/* Of all bursts since the row was set up: byte check and warm-up are among them. */
+static unsigned int
+stages(struct perf_port *port, struct perf_stage *list)
+{
+	static const char *const queues[] = { "receive", "transmit" };
+	unsigned int count = 0;
+
+	RTE_BUILD_BUG_ON(RTE_DIM(queues) * VHU_STAGES > PERF_MAX_STAGES);
+	for (unsigned int i = 0; i < RTE_DIM(queues); i++) {
+		struct vhu_queue_stages found;
+		struct vhu_queue_stats stats;
+
+		vhu_queue_stats(port->handle[i], &stats);
+		if (vhu_queue_stages(port->handle[i], &found) != 0)
+			return 0;
+		for (int stage = 0; stage < VHU_STAGES && stats.packets > 0; stage++)
+			list[count++] = (struct perf_stage){ queues[i], vhu_stage_name(stage),
+				(double)found.cycles[stage] / (double)stats.packets };
+	}
+	return count;
+}
+
 const struct perf_backend perf_vhu = {
 	.name = "vhu",
 	.most_ports = PERF_MAX_IDLE + 1,
@@ -73,4 +95,5 @@ const struct perf_backend perf_vhu = {
 	.receive = receive,
 	.transmit = transmit,
 	.poll = poll_empty,
+	.stages = stages,
 };

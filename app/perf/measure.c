@@ -228,7 +228,12 @@ perf_measure(struct perf_bench *bench, struct perf_outcome *outcomes)
 			outcomes[i].missing = "not every byte arrived";
 	}
 	run_rounds(bench, outcomes, samples);
-	for (unsigned int i = 0; i < perf_backend_count; i++)
-		if (outcomes[i].missing == NULL)
-			summarise(samples, outcomes, i);
+	for (unsigned int i = 0; i < perf_backend_count; i++) {
+		if (outcomes[i].missing != NULL)
+			continue;
+		summarise(samples, outcomes, i);
+		if (perf_backends[i]->stages != NULL)
+			outcomes[i].stage_count = perf_backends[i]->stages(
+				bench->ports[i], outcomes[i].stages);
+	}
 }

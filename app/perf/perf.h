@@ -73,6 +73,16 @@ struct perf_row {
 
 struct perf_port;
 
+/* What a packet cost a queue of the back-end in one stage of its bursts. */
+struct perf_stage {
+	const char *queue;      /* "receive" or "transmit" */
+	const char *name;
+	double cycles;
+};
+
+/* Of both queues together, at most. */
+#define PERF_MAX_STAGES 32
+
 /* A back-end under test. */
 struct perf_backend {
 	const char *name;
@@ -93,6 +103,11 @@ struct perf_backend {
 	 */
 	void (*poll)(struct perf_port *port, struct rte_mbuf **packets, uint16_t count,
 		uint32_t polls);
+	/*
+	 * Stages of all bursts so far, at most PERF_MAX_STAGES. Returns how many; 0: this build
+	 * does not count them. NULL: the back-end cannot tell.
+	 */
+	unsigned int (*stages)(struct perf_port *port, struct perf_stage *stages);
 };
 
 /* perf_backend.poll for a backend whose receive() the compiler can take into the loop. */
@@ -164,6 +179,8 @@ struct perf_outcome {
 	uint64_t interrupted;   /* cycles */
 	uint64_t features;      /* that the front-end has negotiated; 0: there is none (floor) */
 	bool checked;           /* every byte was seen at the other end */
+	struct perf_stage stages[PERF_MAX_STAGES];
+	unsigned int stage_count;
 };
 
 struct perf_options {

@@ -197,6 +197,24 @@ interval_json(json_t *object, const char *name, const struct perf_interval *inte
 }
 
 static json_t *
+stages_json(const struct perf_outcome *outcome)
+{
+	json_t *object = json_object();
+
+	for (unsigned int i = 0; i < outcome->stage_count; i++) {
+		const struct perf_stage *stage = &outcome->stages[i];
+		json_t *queue = json_object_get(object, stage->queue);
+
+		if (queue == NULL) {
+			queue = json_object();
+			json_object_set_new(object, stage->queue, queue);
+		}
+		json_object_set_new(queue, stage->name, json_real(stage->cycles));
+	}
+	return object;
+}
+
+static json_t *
 outcome_json(const struct perf_outcome *outcome)
 {
 	json_t *object = json_object();
@@ -218,6 +236,8 @@ outcome_json(const struct perf_outcome *outcome)
 	json_object_set_new(object, "interrupted_ms", json_real((double)outcome->interrupted *
 		1e3 / (double)rte_get_tsc_hz()));
 	json_object_set_new(object, "dropped", json_integer((json_int_t)outcome->dropped));
+	if (outcome->stage_count > 0)
+		json_object_set_new(object, "stages", stages_json(outcome));
 	return object;
 }
 
@@ -249,6 +269,24 @@ table_row(const struct perf_row *row, const char *name, const struct perf_outcom
 		outcome->cycles.high, outcome->mpps.median, peer->median, peer->low, peer->high,
 		outcome->to_floor.median, outcome->burst, 100 * outcome->busy,
 		outcome->dropped ? " drops" : "");
+}
+
+/* Cycles per packet in each stage, a line per queue. */
+static void
+table_stages(const struct perf_outcome *outcome)
+{
+	const char *queue = "";
+
+	for (unsigned int i = 0; i < outcome->stage_count; i++) {
+		const struct perf_stage *stage = &outcome->stages[i];
+
+		if (strcmp(stage->queue, queue) != 0)
+			fprintf(table, "%s  %s:", i > 0 ? "\n" : "", stage->queue);
+		fprintf(table, " %s %.1f", stage->name, stage->cycles);
+		queue = stage->queue;
+	}
+	if (outcome->stage_count > 0)
+		fputc('\n', table);
 }
 
 static json_t *
@@ -294,6 +332,7 @@ perf_report_row(const struct perf_row *row, const struct perf_outcome *outcomes)
 			continue;
 		json_object_set_new(results, name, outcome_json(&outcomes[i]));
 		table_row(row, name, &outcomes[i]);
+		table_stages(&outcomes[i]);
 		if (csv != NULL)
 			csv_row(row, name, &outcomes[i]);
 	}

@@ -312,6 +312,14 @@ int vhu_port_set_histograms(struct vhu_port *port, bool on);
 /** Read the histograms of a queue; true as vhu_queue_stats() is. Zeros if they never were on. */
 void vhu_queue_histograms(struct vhu_queue *queue, struct vhu_queue_histograms *histograms);
 
+/**
+ * Read where the time of a queue's bursts went. Only builds for work on the bodies count that
+ * (meson option "stages"), since each burst then reads the clock a few times.
+ * Any thread; true as vhu_queue_stats() is.
+ * @return 0, or -ENOTSUP in other builds: all zeros.
+ */
+int vhu_queue_stages(struct vhu_queue *queue, struct vhu_queue_stages *stages);
+
 /** Name of an offer, e.g. "in-order". Static text. */
 const char *vhu_offer_name(enum vhu_offer offer);
 /** Name of a state of postcopy, e.g. "listening". Static text. */

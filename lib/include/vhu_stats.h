@@ -95,6 +95,23 @@ struct vhu_queue_histograms {
 	uint64_t counts[VHU_HISTOGRAMS];
 };
 
+/** What a burst goes through; see vhu_queue_stages(). */
+enum vhu_stage {
+	VHU_STAGE_LOOK = 0,      /**< how many chains wait */
+	VHU_STAGE_GATHER,        /**< descriptors read, judged and translated */
+	VHU_STAGE_MBUFS,         /**< mbufs taken from the pool, or given back to it */
+	VHU_STAGE_COPY,          /**< headers and frames */
+	VHU_STAGE_GIVE,          /**< used entries written */
+	VHU_STAGE_OTHER,         /**< all of that for what is not of the common kind */
+	VHU_STAGE_PUBLISH,       /**< used entries shown to the driver, notification, counters */
+	VHU_STAGES               /**< not a stage: how many there are */
+};
+
+/** Cycles of the time-stamp counter in each stage of a queue's bursts, since its creation. */
+struct vhu_queue_stages {
+	uint64_t cycles[VHU_STAGES];
+};
+
 /** Name of a drop reason, e.g. "bad_offload" (also the suffix of the xstat). Static text. */
 const char *vhu_drop_name(enum vhu_drop reason);
 /**
@@ -102,6 +119,8 @@ const char *vhu_drop_name(enum vhu_drop reason);
  * Static text.
  */
 const char *vhu_histogram_name(enum vhu_histogram counter);
+/** Name of a stage, e.g. "gather". Static text. */
+const char *vhu_stage_name(enum vhu_stage stage);
 /** One clause for a reason, e.g. "available index jumped". Static text. */
 const char *vhu_broken_text(enum vhu_broken reason);
 

@@ -22,6 +22,7 @@
 #include "net/announce.h"
 #include "net/histogram.h"
 #include "net/net.h"
+#include "net/stage.h"
 
 struct vhu_queue {
 	struct vhu_ring ring;        /* first: bursts get the ring and need the queue */
@@ -36,6 +37,9 @@ struct vhu_queue {
 
 	struct vhu_announcements announcements;
 	struct vhu_histograms histograms;
+#if VHU_COUNT_STAGES
+	struct vhu_stage_clock stages;
+#endif
 
 	/* Written at creation. */
 	struct vhu_port *port;

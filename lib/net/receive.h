@@ -152,6 +152,7 @@ receive_end(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		vhu_count(&ring->counters.bytes, p->bytes);
 		vhu_count(&ring->counters.bursts, 1);
 	}
+	STAGE_END(vhu_queue_of(ring), VHU_STAGE_PUBLISH);
 	return (uint16_t)p->got;
 }
 
@@ -181,17 +182,21 @@ receive_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		} else {
 			n = split_receive_gather(queue, snapshot, run, unread, &g);
 		}
+		STAGE_END(queue, VHU_STAGE_GATHER);
 		/* If it fails the slow path takes what mbufs there are. */
 		if (n != 0 && !pool_take(queue->pool, &packets[p.got], n))
 			n = 0;
+		STAGE_END(queue, VHU_STAGE_MBUFS);
 		if (n != 0) {
 			p.got += kind.offload ?
 				receive_run_offload(
 					queue, snapshot, &g, &packets[p.got], n, &bytes) :
 				receive_run_plain(
 					queue, snapshot, &g, &packets[p.got], n, &bytes);
+			STAGE_END(queue, VHU_STAGE_COPY);
 			p.last = receive_give(ring, snapshot, &g, n, kind, false);
 			p.done += n;
+			STAGE_END(queue, VHU_STAGE_GIVE);
 		}
 		if (n == run)
 			continue;
@@ -203,6 +208,7 @@ receive_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 			p.last = scattered.last;
 			p.done += scattered.chains;
 			p.got += scattered.packets;
+			STAGE_END(queue, VHU_STAGE_OTHER);
 			continue;
 		}
 		vhu_slow_receive(queue, snapshot, &packets[p.got], waiting - p.done, &slow);
@@ -212,6 +218,7 @@ receive_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		p.done += slow.count;
 		p.got += slow.packets;
 		bytes += slow.bytes;
+		STAGE_END(queue, VHU_STAGE_OTHER);
 		if (__builtin_expect(vhu_ring_is_broken(ring), 0))
 			break;
 	}
@@ -241,11 +248,15 @@ receive_few(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		split_heads_few(ring, snapshot, wanted, g.head);
 		n = split_receive_run(queue, snapshot, wanted, unread, &g);
 	}
+	STAGE_END(queue, VHU_STAGE_GATHER);
 	if (n == 0 || !pool_take_few(queue->pool, packets, n))
 		return;
+	STAGE_END(queue, VHU_STAGE_MBUFS);
 	p->done = n;
 	p->got = receive_copy(queue, snapshot, &g, 0, packets, n, kind.offload, &p->bytes);
+	STAGE_END(queue, VHU_STAGE_COPY);
 	p->last = receive_give(ring, snapshot, &g, n, kind, true);
+	STAGE_END(queue, VHU_STAGE_GIVE);
 }
 
 /* A burst of a few. @param many  receive_many() for this kind. */
@@ -280,11 +291,13 @@ receive_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		return 0;
 	if (__builtin_expect(ring->phase == VHU_RING_FRESH, 0))
 		return first(ring, snapshot, packets, count);
+	STAGE_BEGIN(vhu_queue_of(ring));
 	waiting = receive_waiting(ring, snapshot, count, kind);
 	if (waiting == 0) {
 		vhu_count(&ring->counters.empty, 1);
 		return 0;
 	}
+	STAGE_END(vhu_queue_of(ring), VHU_STAGE_LOOK);
 	if (waiting == 1)
 		return one(ring, snapshot, packets, 1);
 	if (waiting <= VHU_FEW)

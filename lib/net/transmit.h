@@ -154,7 +154,9 @@ transmit_give(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		split_give_few(ring, snapshot, g->head, g->size, n, false);
 	else
 		split_give(ring, snapshot, g->head, g->size, n, false);
+	STAGE_END(vhu_queue_of(ring), VHU_STAGE_GIVE);
 	free_run(packets, n, odd, few);
+	STAGE_END(vhu_queue_of(ring), VHU_STAGE_MBUFS);
 }
 
 /*
@@ -208,6 +210,7 @@ transmit_end(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		vhu_count(&ring->counters.bytes, p->bytes);
 		vhu_count(&ring->counters.bursts, 1);
 	}
+	STAGE_END(vhu_queue_of(ring), VHU_STAGE_PUBLISH);
 	return (uint16_t)p->done;
 }
 
@@ -236,12 +239,14 @@ transmit_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 			break;
 		n = kind.packed ? packed_transmit_gather(queue, snapshot, next, run, &g) :
 			split_transmit_gather(queue, snapshot, next, run, &g);
+		STAGE_END(queue, VHU_STAGE_GATHER);
 		if (n != 0) {
 			struct transmitted sum = kind.offload ?
 				transmit_copy_offload(snapshot, &g, next, n) :
 				transmit_copy_plain(snapshot, &g, next, n);
 
 			bytes += sum.bytes;
+			STAGE_END(queue, VHU_STAGE_COPY);
 			transmit_give(ring, snapshot, &g, next, n, sum.odd, kind, false);
 			p.done += n;
 			p.moved += n;
@@ -259,6 +264,7 @@ transmit_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		if (n != 0) {
 			p.done += n;
 			p.moved += n;
+			STAGE_END(queue, VHU_STAGE_OTHER);
 			continue;
 		}
 		size = packets[p.done]->pkt_len;
@@ -270,6 +276,7 @@ transmit_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 			p.moved++;
 			bytes += size;
 		}
+		STAGE_END(queue, VHU_STAGE_OTHER);
 	}
 	p.bytes += bytes;
 	return transmit_end(ring, snapshot, &p, kind);
@@ -293,9 +300,11 @@ transmit_few(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		split_heads_few(ring, snapshot, wanted, g.head);
 		n = split_transmit_run(queue, snapshot, packets, wanted, &g);
 	}
+	STAGE_END(queue, VHU_STAGE_GATHER);
 	if (n == 0)
 		return;
 	sum = transmit_copy(snapshot, &g, packets, n, kind.offload);
+	STAGE_END(queue, VHU_STAGE_COPY);
 	transmit_give(ring, snapshot, &g, packets, n, sum.odd, kind, true);
 	p->bytes = sum.bytes;
 	p->done = p->moved = n;
@@ -331,10 +340,12 @@ transmit_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		return 0;
 	if (__builtin_expect(ring->phase == VHU_RING_FRESH, 0))
 		return first(ring, snapshot, packets, count);
+	STAGE_BEGIN(vhu_queue_of(ring));
 	if (!transmit_any(ring, snapshot, count, kind)) {
 		vhu_count(&ring->counters.empty, 1);
 		return 0;
 	}
+	STAGE_END(vhu_queue_of(ring), VHU_STAGE_LOOK);
 	if (count == 1)
 		return one(ring, snapshot, packets, 1);
 	if (count <= VHU_FEW)

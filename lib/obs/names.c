@@ -74,6 +74,16 @@ static const char *const events[VHU_EVENT_TYPES] = {
 	[VHU_EVENT_OVERFLOW] = "overflow",
 };
 
+static const char *const stages[VHU_STAGES] = {
+	[VHU_STAGE_LOOK] = "look",
+	[VHU_STAGE_GATHER] = "gather",
+	[VHU_STAGE_MBUFS] = "mbufs",
+	[VHU_STAGE_COPY] = "copy",
+	[VHU_STAGE_GIVE] = "give",
+	[VHU_STAGE_OTHER] = "other",
+	[VHU_STAGE_PUBLISH] = "publish",
+};
+
 /* The index is unsigned: a negative enumerator is out of range, too. */
 static const char *
 pick(const char *const *names, unsigned int count, unsigned int index)
@@ -91,6 +101,12 @@ const char *
 vhu_histogram_name(enum vhu_histogram counter)
 {
 	return pick(histograms, VHU_HISTOGRAMS, counter);
+}
+
+const char *
+vhu_stage_name(enum vhu_stage stage)
+{
+	return pick(stages, VHU_STAGES, stage);
 }
 
 const char *

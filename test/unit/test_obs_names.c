@@ -25,6 +25,12 @@ histogram(int index)
 }
 
 static const char *
+stage(int index)
+{
+	return vhu_stage_name((enum vhu_stage)index);
+}
+
+static const char *
 broken(int index)
 {
 	return vhu_broken_text((enum vhu_broken)index);
@@ -40,7 +46,7 @@ static const struct {
 	const char *(*name)(int index);
 	int count;
 } kinds[] = { { drop, VHU_DROPS }, { broken, VHU_BROKENS }, { event, VHU_EVENT_TYPES },
-	{ histogram, VHU_HISTOGRAMS } };
+	{ histogram, VHU_HISTOGRAMS }, { stage, VHU_STAGES } };
 
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
