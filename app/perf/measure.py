@@ -12,7 +12,8 @@ into doc/perf beside those that are there, and writes the page with its pictures
 Kinds, one after the other: full, every row with this machine's DPDK (--minutes, most neglected rows
 first, so that it may be run again and goes on where time ran out; with --missing only those that
 are not there yet); native and newer, the rows that targets are about, with what tools/native-dpdk
-and tools/newer-dpdk have built; pairs, test/perf/pair with 64-byte frames (eight minutes).
+and tools/newer-dpdk have built; pairs, test/perf/pair with 64-byte frames (eight minutes); regions,
+regions.py (one minute).
 
 Needs two cores and root. VHU_BUILD names another build folder.
 Exit status: 0 everything was measured, 1 something could not be, 2 wrong usage, 3 rows are left.
@@ -109,8 +110,16 @@ def measure_pairs(_):
     return result, call([place.ROOT / "test" / "perf" / "pair", "--json", result])
 
 
+def measure_regions(_):
+    """What more regions cost."""
+    result = WORK / "regions.json"
+    result.unlink(missing_ok=True)
+    return result, call([Path(__file__).with_name("regions.py"), "--json", result])
+
+
 KINDS = {"full": measure_full, "native": lambda options: measure_with("native", options),
-         "newer": lambda options: measure_with("newer", options), "pairs": measure_pairs}
+         "newer": lambda options: measure_with("newer", options), "pairs": measure_pairs,
+         "regions": measure_regions}
 
 
 def parse():

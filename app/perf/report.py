@@ -7,11 +7,11 @@ Usage: report.py [--folder FOLDER] [--replace] [--store KIND=RESULT.json]... [--
 Example: app/perf/report.py --store full=full.json --store pairs=pairs.json --write
 
 Kinds are full (vhu-perf --full), native (vhu-perf with what tools/native-dpdk has built), newer
-(with what tools/newer-dpdk has) and pairs (test/perf/pair). What the page needs of them is kept in
-FOLDER, which is doc/perf: rows of a result take the place of those with the same name, others stay
-unless --replace is given. --write makes doc/guides/perf_results.rst from that folder, and pictures
-if gnuplot is there; --print only shows it. The page says what is in those files and nothing else; a
-row that was not measured is not in the page.
+(with what tools/newer-dpdk has), pairs (test/perf/pair) and regions (regions.py). What the page
+needs of them is kept in FOLDER, which is doc/perf: rows of a result take the place of those with
+the same name, others stay unless --replace is given. --write makes doc/guides/perf_results.rst from
+that folder, and pictures if gnuplot is there; --print only shows it. The page says what is in those
+files and nothing else; a row that was not measured is not in the page.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "doc" / "guides" / "perf_results.rst"
 PLOT = Path(__file__).resolve().parent / "plot.py"
-KINDS = ("full", "native", "newer", "pairs")
+KINDS = ("full", "native", "newer", "pairs", "regions")
 BACKENDS = ["vhu", "net_vhu", "rte_vhost", "net_vhost", "floor"]
 PATHS = ["split-mergeable", "split-plain", "split-mergeable-in-order", "split-in-order",
          "split-vectorised", "packed-mergeable", "packed-plain", "packed-mergeable-in-order",
@@ -103,7 +103,7 @@ def merged(old, new):
 def store(kind, name, folder, replace):
     """Keep a result in the folder."""
     new = json.loads(Path(name).read_text(encoding="utf-8"))
-    if kind != "pairs":
+    if "runs" in new:
         new = stored(new)
     old = None if replace else read(folder, f"{kind}.json")
     with open(folder / f"{kind}.json", "w", encoding="utf-8") as file:
@@ -134,9 +134,10 @@ def mean(values):
 class Rows:
     """Rows by name, and what the targets ask of them."""
 
-    def __init__(self, result):
+    def __init__(self, result, regions=None):
         self.rows = result["rows"]
         self.by_name = {row["name"]: row for row in self.rows}
+        self.regions = {row["name"]: row["ratio"] for row in (regions or {"rows": []})["rows"]}
 
     def get(self, name, backend="vhu", what="to_peer"):
         """One median, or None."""
@@ -149,10 +150,8 @@ class Rows:
                 for path in PATHS if path.startswith(kind)]
 
     def cost(self, regions, ring):
-        """Our own cycles with so many regions over those with one."""
-        one = self.get(f"loop-{ring}-mergeable-64-b32-regions1", what="cycles")
-        more = self.get(f"loop-{ring}-mergeable-64-b32-regions{regions}", what="cycles")
-        return more / one if one and more else None
+        """Our own cycles with so many regions over those with one, as regions.py measured them."""
+        return self.regions.get(f"{ring}-{regions}")
 
     def worst(self, values, lowest=True):
         """The worst of those that were measured."""
@@ -322,8 +321,8 @@ def read(folder, name):
 
 def page(folder):
     """The text of the page."""
-    full, native, newer, pairs = (read(folder, f"{name}.json") for name in KINDS)
-    rows = Rows(full)
+    full, native, newer, pairs, regions = (read(folder, f"{name}.json") for name in KINDS)
+    rows = Rows(full, regions)
     text = [".. SPDX-License-Identifier: BSD-3-Clause", "   Copyright (c) 2026 The vhu founders",
             "", "..", "   Made by app/perf/report.py from doc/perf; do not edit.", "",
             *heading("Results of vhu-perf", "="),
@@ -331,7 +330,8 @@ def page(folder):
             "virtual machine; only ratios mean something elsewhere.", "",
             *conditions(full, "Full run"), *heading("Targets", "-"),
             *wrapped("Ratios of the peer's cycles to ours (more is better), and below them our "
-                     "own cycles over another case of ours or over the floor (less is better). "
+                     "own cycles over another case of ours (``app/perf/regions.py``) or over the "
+                     "floor (less is better). "
                      "The column *floor* says how often the bare hand-over of the bytes fits into "
                      "rte_vhost's cycles: no back-end reaches more on this machine."),
             "",

@@ -92,11 +92,25 @@ def test_a_new_result_takes_the_place_of_rows_of_the_same_name(tmp_path):
     assert put("c", 40.0, "2004", "--replace") == {"c": (40.0, "2004")}
 
 
+def test_what_regions_cost_is_a_target(tmp_path):
+    whole, regions = tmp_path / "whole.json", tmp_path / "some.json"
+    whole.write_text(json.dumps(result(61.25, 1.75)), encoding="utf-8")
+    row = {"name": "packed-4", "ring": "packed", "regions": 4, "ratio": 1.0712, "q1": 1.0,
+           "q3": 1.1, "compared": 9, "passes": 25}
+    regions.write_text(json.dumps({"rows": [row]}), encoding="utf-8")
+    report("--folder", tmp_path, "--store", f"full={whole}", "--store", f"regions={regions}")
+    page = report("--folder", tmp_path, "--print")
+    at = page.index("4 regions instead of 1, packed")
+    assert "1.07" in page[at:at + 120] and "**no**" in page[at:at + 120]
+    at = page.index("4 regions instead of 1, split")
+    assert "not measured" in page[at:at + 120]
+
+
 def test_measure_names_its_kinds():
     done = subprocess.run([str(MEASURE), "--kinds", "warp"], capture_output=True, text=True,
                           check=False)
     assert done.returncode == 2
-    assert "full, native, newer, pairs" in done.stderr
+    assert "full, native, newer, pairs, regions" in done.stderr
 
 
 def test_pair_names_its_paths():
