@@ -88,10 +88,11 @@ vhu_translate(const struct vhu_space *space, struct vhu_hint *hint, uint64_t add
 static inline void
 vhu_hint_check(const struct vhu_space *space, struct vhu_hint *hint)
 {
-	uint64_t generation = space->iotlb == NULL ? space->map->generation :
-		vhu_iotlb_generation(space->iotlb);
+	/* Both expectations spare each small burst a jump around code that it does not need. */
+	uint64_t generation = __builtin_expect(space->iotlb == NULL, 1) ?
+		space->map->generation : vhu_iotlb_generation(space->iotlb);
 
-	if (hint->generation != generation) {
+	if (__builtin_expect(hint->generation != generation, 0)) {
 		hint->generation = generation;
 		hint->extent = (struct vhu_extent){ 0 };
 	}

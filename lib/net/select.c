@@ -92,7 +92,7 @@ translated_burst(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	uint16_t n = snapshot->inner(ring, snapshot, packets, count);
 
 	if (n != 0)
-		vhu_ring_moved(ring);
+		vhu_ring_moved(ring, snapshot);
 	return n;
 }
 

@@ -26,8 +26,8 @@ vhu_ring_init(struct vhu_ring *ring)
 }
 
 /* Relaxed: whoever reads it can do with an old one. */
-static void
-note_place(struct vhu_ring *ring)
+void
+vhu_ring_note_place(struct vhu_ring *ring)
 {
 	atomic_store_explicit(&ring->place,
 		ring->next_avail | (ring->avail_wrap ? VHU_PLACE_WRAP : 0), memory_order_relaxed);
@@ -45,7 +45,9 @@ vhu_ring_reset(struct vhu_ring *ring, uint16_t next_avail, uint16_t next_used)
 	ring->phase = VHU_RING_FRESH;
 	atomic_store_explicit(&ring->looks, false, memory_order_relaxed);
 	ring->hint = (struct vhu_hint){ 0 };
-	note_place(ring);
+	ring->attended = next_avail;
+	ring->looked = 0;
+	vhu_ring_note_place(ring);
 	atomic_store_explicit(&ring->miss, 0, memory_order_relaxed);
 	atomic_store_explicit(&ring->call_wanted, false, memory_order_relaxed);
 	atomic_store_explicit(&ring->broken_detail, 0, memory_order_relaxed);
@@ -69,7 +71,7 @@ vhu_ring_set_wraps(struct vhu_ring *ring, bool avail_wrap, bool used_wrap)
 {
 	ring->avail_wrap = avail_wrap;
 	ring->used_wrap = used_wrap;
-	note_place(ring);
+	vhu_ring_note_place(ring);
 }
 
 int
@@ -99,25 +101,19 @@ vhu_ring_miss(struct vhu_ring *ring, uint64_t address, enum vhu_access access)
 	uint64_t page = address & ~UINT64_C(0xfff);
 
 	/* The next try begins here, and what lies behind is missing as well, perhaps. */
-	note_place(ring);
+	vhu_ring_note_place(ring);
 	/* One question at a time: whoever waits for it comes here again. */
 	if (atomic_load_explicit(&ring->miss, memory_order_relaxed) != 0)
 		return;
 	/* Partner: the control thread's exchange, after it saw the counter move. */
 	atomic_store_explicit(&ring->miss, page | access, memory_order_release);
-	atomic_fetch_add_explicit(&vhu_rings_missing, 1, memory_order_release);
-	ask_attention();
+	vhu_ring_ask_attention();
 }
 
 void
-vhu_ring_moved(struct vhu_ring *ring)
+vhu_ring_ask_attention(void)
 {
-	note_place(ring);
-	/* A packed ring that began its next lap looks far away: once more than needed. */
-	if ((uint16_t)(ring->next_avail - ring->attended) < VHU_RING_AHEAD / 2)
-		return;
-	ring->attended = ring->next_avail;
-	/* Partner: the control loop's look at the counter; the place above comes first. */
+	/* Partner: the control loop's look at the counter; miss and place come first. */
 	atomic_fetch_add_explicit(&vhu_rings_missing, 1, memory_order_release);
 	ask_attention();
 }

@@ -108,7 +108,10 @@ struct vhu_ring {
 	 * parked): writes at a miss and in vhu_ring_moved(); control: reads.
 	 */
 	_Atomic(uint32_t) place;
-	uint16_t attended;     /**< lcore: next_avail when vhu_ring_moved() last asked for that */
+	/** lcore: next_avail at the last vhu_ring_moved(), and how many behind it were looked at */
+	uint16_t attended;
+	uint16_t looked;
+	uint64_t looked_generation; /**< lcore: of the IOTLB that knew them */
 	/**
 	 * The driver is to be notified by the control thread. lcore: sets, with release; control:
 	 * takes (exchanges with false).
@@ -145,10 +148,15 @@ extern _Atomic(uint32_t) vhu_rings_broken;
 #define VHU_RING_AHEAD 32
 
 /**
- * lcore: after bursts that moved a ring behind an IOMMU (vhu_snapshot.notes_place): notes where it
- * stands, and asks for attention each time half of VHU_RING_AHEAD are gone.
+ * lcore: after bursts that moved a ring behind an IOMMU (vhu_snapshot.notes_place), within their
+ * section: notes where it stands, and each time half of VHU_RING_AHEAD are gone looks at those that
+ * follow. Asks for attention if a translation of them is missing, or cannot be judged here.
  */
-void vhu_ring_moved(struct vhu_ring *ring);
+void vhu_ring_moved(struct vhu_ring *ring, const struct vhu_snapshot *snapshot);
+/** lcore (control while parked): the part of that which tells the control thread the position. */
+void vhu_ring_note_place(struct vhu_ring *ring);
+/** lcore: make the control thread look at the misses and the places of all rings. */
+void vhu_ring_ask_attention(void);
 
 /**
  * lcore: a translation of the page at @p address is missing. Asks the control thread to ask the

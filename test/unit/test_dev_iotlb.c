@@ -257,7 +257,7 @@ buffers_ahead_are_asked_for_before_they_are_missed(void **state)
 	assert_int_equal(map_range(0x10000, 40 * PAGE, VHU_WRITE), 0);
 	/* What was used and unmapped is not asked for again. */
 	rig.rings[0].next_avail += 20;
-	vhu_ring_moved(&rig.rings[0]);
+	vhu_ring_moved(&rig.rings[0], rig_seen(0));
 	assert_int_equal(unmap_range(0x10000, 40 * PAGE), 0);
 	for (i = 20; i < 40; i++)
 		assert_asked(IOVA + 0x10000 + i * PAGE, VHU_WRITE);

@@ -4,6 +4,7 @@
 
 /* Bursts behind an IOMMU: addresses are I/O virtual, and a translation may be missing. */
 
+#include <limits.h>
 #include <string.h>
 
 #include "mem/dirty.h"
@@ -285,6 +286,95 @@ marks_are_guest_physical(void **state)
 	stop_iommu(rig);
 }
 
+/* Buffers for 36 frames, of which all translations are known but that of one page. */
+static struct rig *
+rig_with_buffers(bool packed, unsigned int missing)
+{
+	struct rig *rig = iommu_rig(packed, 0, 0);
+	unsigned int slot;
+
+	rig_specialise(rig);
+	for (slot = 0; slot < 36; slot++) {
+		if (slot / (PAGE / RIG_SLOT) != missing)
+			tell_page(rig, rig_slot(slot), VHU_READ | VHU_WRITE);
+		put(rig, (uint16_t)slot, RIG_SLOT);
+	}
+	return rig;
+}
+
+/* Send so many frames, one at a time. @return how often the control thread was called to look. */
+static uint32_t
+looks_wanted(struct rig *rig, unsigned int count)
+{
+	uint32_t before = atomic_load(&vhu_rings_missing);
+
+	for (; count > 0; count--) {
+		packets[0] = rig_mbuf(rig, 64, 64, 0);
+		assert_int_equal(vhu_tx_burst(rig->queue, packets, 1), 1);
+	}
+	return atomic_load(&vhu_rings_missing) - before;
+}
+
+static void
+known_buffers_ahead_wake_nobody(void **state)
+{
+	(void)state;
+	for (int packed = 0; packed < 2; packed++) {
+		struct rig *rig = rig_with_buffers(packed, UINT_MAX);
+
+		assert_int_equal(looks_wanted(rig, 30), 0);
+		stop_iommu(rig);
+	}
+}
+
+static void
+unknown_buffer_ahead_wakes_the_control_thread_once(void **state)
+{
+	(void)state;
+	for (int packed = 0; packed < 2; packed++) {
+		struct rig *rig = rig_with_buffers(packed, 20 / (PAGE / RIG_SLOT));
+
+		assert_int_equal(looks_wanted(rig, 1), 1);
+		assert_int_equal(looks_wanted(rig, 10), 0);
+		stop_iommu(rig);
+	}
+}
+
+static void
+buffers_ahead_are_looked_at_again_after_an_invalidation(void **state)
+{
+	(void)state;
+	for (int packed = 0; packed < 2; packed++) {
+		struct rig *rig = rig_with_buffers(packed, UINT_MAX);
+		struct vhu_iotlb_entry *removed = NULL;
+
+		assert_int_equal(looks_wanted(rig, 1), 0);
+		vhu_iotlb_invalidate(rig->snapshot.space.iotlb, IOVA + rig_slot(20), PAGE,
+			&removed);
+		vhu_iotlb_release(removed);
+		assert_int_equal(looks_wanted(rig, 1), 1);
+		stop_iommu(rig);
+	}
+}
+
+static void
+table_ahead_is_left_to_the_control_thread(void **state)
+{
+	struct rig *rig = iommu_rig(false, 0, VHU_BIT(VIRTIO_RING_F_INDIRECT_DESC));
+	unsigned int slot;
+
+	(void)state;
+	rig_specialise(rig);
+	for (slot = 0; slot < 3; slot++) {
+		tell_page(rig, rig_slot(slot), VHU_READ | VHU_WRITE);
+		put(rig, (uint16_t)slot, RIG_SLOT);
+	}
+	rig_descriptor(rig, 3, IOVA + rig_slot(0), 16, VRING_DESC_F_INDIRECT, 0);
+	rig_available(rig, 3);
+	assert_int_equal(looks_wanted(rig, 1), 1);
+	stop_iommu(rig);
+}
+
 int
 main(void)
 {
@@ -296,6 +386,10 @@ main(void)
 		cmocka_unit_test(in_order_batch_ends_at_a_missing_translation),
 		cmocka_unit_test(invalidated_translation_is_not_used),
 		cmocka_unit_test(marks_are_guest_physical),
+		cmocka_unit_test(known_buffers_ahead_wake_nobody),
+		cmocka_unit_test(unknown_buffer_ahead_wakes_the_control_thread_once),
+		cmocka_unit_test(buffers_ahead_are_looked_at_again_after_an_invalidation),
+		cmocka_unit_test(table_ahead_is_left_to_the_control_thread),
 	};
 
 	return cmocka_run_group_tests(tests, rig_group_setup, NULL);
