@@ -180,6 +180,8 @@ def meson_tests(log, folder, *options):
                 totals[kind] += count
             if result != "passed":
                 reasons.append(f"{result}: {program['name']}")
+            reasons += [f"skipped: {program['name']}: {why}"
+                        for why in sorted(set(re.findall("^skipped: (.*)$", output, re.M)))]
     if status != 0 and totals["failed"] == 0:
         raise Failure(f"meson test ended with status {status}")
     return Counts(**totals), reasons
