@@ -333,7 +333,7 @@ def page(folder):
                      "own cycles over another case of ours (``app/perf/regions.py``) or over the "
                      "floor (less is better). "
                      "The column *floor* says how often the bare hand-over of the bytes fits into "
-                     "rte_vhost's cycles: no back-end reaches more on this machine."),
+                     "rte_vhost's cycles: a yardstick, not a limit, since some rows go below it."),
             "",
             *target_table(rows)]
     if native:
