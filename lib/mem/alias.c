@@ -110,7 +110,7 @@ make(const struct vhu_alias_plan *plan, int protection, int flags)
 
 	if (alias == NULL)
 		return NULL;
-	alias->page = page_size();
+	alias->page_bits = (unsigned int)__builtin_ctzl(page_size());
 	alias->size = whole_pages(plan->end);
 	alias->host = mmap(NULL, alias->size, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1,
 		0);
@@ -159,12 +159,13 @@ int
 vhu_alias_copy(const struct vhu_alias_plan *plan, struct vhu_alias **made)
 {
 	struct vhu_alias *alias = make(plan, PROT_READ | PROT_WRITE, 0);
+	const uint64_t page = page_size();
 	uint32_t i;
 
 	*made = NULL;
 	if (alias == NULL)
 		return -ENOMEM;
-	alias->real = calloc(alias->size / alias->page, sizeof(alias->real[0]));
+	alias->real = calloc(alias->size >> alias->page_bits, sizeof(alias->real[0]));
 	if (alias->real == NULL) {
 		munmap(alias->host, alias->size);
 		free(alias);
@@ -174,8 +175,8 @@ vhu_alias_copy(const struct vhu_alias_plan *plan, struct vhu_alias **made)
 		const struct vhu_alias_piece *piece = &plan->pieces[i];
 		uint64_t at, size = piece_size(plan, i);
 
-		for (at = 0; at < size; at += alias->page)
-			alias->real[(piece->offset + at) / alias->page] = piece->host + at;
+		for (at = 0; at < size; at += page)
+			alias->real[(piece->offset + at) >> alias->page_bits] = piece->host + at;
 		memcpy(alias->host + piece->offset, piece->host, size);
 	}
 	*made = alias;

@@ -54,7 +54,8 @@ struct vhu_alias_pulled {
 struct vhu_alias {
 	uint8_t *host;     /**< its first page */
 	uint64_t size;     /**< bytes, whole pages */
-	uint64_t page;     /**< bytes of a page */
+	/** bytes of a page, as a power of two: lcores shift by it where they had to divide */
+	unsigned int page_bits;
 	/** copies: of each page the one that it stands for; NULL: this is no copy */
 	uint8_t **real;
 	struct vhu_alias_pulled pulled;
@@ -92,8 +93,9 @@ static inline void *
 vhu_alias_real(const struct vhu_alias *alias, const void *copied)
 {
 	uint64_t offset = (uint64_t)((const uint8_t *)copied - alias->host);
+	uint64_t page = offset >> alias->page_bits;
 
-	return alias->real[offset / alias->page] + (offset & (alias->page - 1));
+	return alias->real[page] + (offset - (page << alias->page_bits));
 }
 
 /** Unmap and free. NULL is allowed. No lcore may use it any more. Control thread. */
