@@ -44,13 +44,17 @@ def cycles(ring, regions, result):
     return tuple(found[backend]["cycles"]["median"] for backend in ("vhu", "floor"))
 
 
-def one_pass(ring, result):
-    """[(regions, ratio)] of those that may be compared."""
-    found = {regions: cycles(ring, regions, result)
-             for regions in random.sample(REGIONS, len(REGIONS))}
+def compared(found):
+    """[(regions, ratio)] of a pass, {regions: (our cycles, the floor's)}, as far as comparable."""
     ours, floor = found[1]
     return [(regions, found[regions][0] / ours) for regions in REGIONS[1:]
             if ALIKE[0] < found[regions][1] / floor < ALIKE[1]]
+
+
+def one_pass(ring, result):
+    """The rows of a ring, in random order."""
+    return compared({regions: cycles(ring, regions, result)
+                     for regions in random.sample(REGIONS, len(REGIONS))})
 
 
 def summary(ring, regions, ratios, passes):
@@ -67,6 +71,8 @@ def main():
     parser.add_argument("--passes", type=int, default=25)
     parser.add_argument("--json", required=True)
     options = parser.parse_args()
+    if options.passes < 1:
+        parser.error(f"--passes {options.passes}: at least one")
     ratios = {(ring, regions): [] for ring in RINGS for regions in REGIONS[1:]}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(options.passes):

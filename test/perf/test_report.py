@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+sys.path[:0] = [str(Path(__file__).resolve().parents[2] / folder)
+                for folder in ("tools", "app/perf")]
 
+import regions as region_rows  # noqa: E402
 from rig import place  # noqa: E402
 
 REPORT = place.ROOT / "app" / "perf" / "report.py"
 MEASURE = place.ROOT / "app" / "perf" / "measure.py"
+REGIONS = place.ROOT / "app" / "perf" / "regions.py"
 PAIR = place.ROOT / "test" / "perf" / "pair"
 
 
@@ -104,6 +107,18 @@ def test_what_regions_cost_is_a_target(tmp_path):
     assert "1.07" in page[at:at + 120] and "**no**" in page[at:at + 120]
     at = page.index("4 regions instead of 1, split")
     assert "not measured" in page[at:at + 120]
+
+
+def test_rows_with_more_regions_are_compared_only_if_the_floor_stood_still():
+    found = {1: (50.0, 20.0), 4: (55.0, 22.0), 509: (90.0, 40.0)}
+    assert region_rows.compared(found) == [(4, 1.1)]
+
+
+def test_regions_wants_at_least_one_pass(tmp_path):
+    done = subprocess.run([str(REGIONS), "--passes", "0", "--json", str(tmp_path / "r.json")],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "at least one" in done.stderr
 
 
 def test_measure_names_its_kinds():
