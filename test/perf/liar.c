@@ -5,9 +5,9 @@
 /*
  * Preloaded into vhu-perf, it stands between the program and one call of a back-end and changes or
  * loses what passes: the check of bytes has to see that. LIAR says what is done:
- *   receive, transmit   a bit of one frame of each burst of vhu is changed
+ *   receive, transmit   some bytes of one frame of each burst of vhu are changed
  *   lose                one frame of each burst that vhu receives is lost
- *   peer                a bit of one frame that rte_vhost receives is changed
+ *   peer                some bytes of one frame that rte_vhost receives are changed
  */
 
 #include <dlfcn.h>
@@ -31,10 +31,18 @@ lies(const char *how)
 	return wanted != NULL && strcmp(wanted, how) == 0;
 }
 
+/*
+ * Another value each time: frames that are sent come from mbufs whose bytes are whatever they
+ * were, and a bit that is turned twice is as it was, so that the lies of two turns would cancel
+ * out in the sum.
+ */
 static void
 change(struct rte_mbuf *packet)
 {
-	*rte_pktmbuf_mtod_offset(packet, uint8_t *, AT) ^= 4;
+	static uint32_t value = UINT32_C(0x11e50000);
+
+	value++;
+	memcpy(rte_pktmbuf_mtod_offset(packet, uint8_t *, AT), &value, sizeof(value));
 }
 
 uint16_t
