@@ -130,11 +130,15 @@ packed_receive_one(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 
 	/* Wraps for a buffer without a frame, which is not common either. */
 	if (__builtin_expect(vhu_packed_flags(d) != flags->available ||
-			size - terms->header_size - 1 >= terms->room, 0))
+			size - terms->header_size - 1 >= terms->room, 0)) {
+		g->used[i] = d.word;
 		return false;
+	}
 	host = gather_translate(ring, snapshot, extent, d.address, size, VHU_READ);
-	if (__builtin_expect(host == NULL, 0))
+	if (__builtin_expect(host == NULL, 0)) {
+		g->used[i] = d.word;
 		return false;
+	}
 	gather_prefetch_read(terms, host, VHU_SECOND_LINE(terms, size));
 	g->host[i] = host;
 	g->size[i] = size;
@@ -153,16 +157,30 @@ packed_transmit_one(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	uint8_t *host;
 
 	if (__builtin_expect(vhu_packed_flags(d) != flags->available ||
-			vhu_descriptor_length(d) < size || gather_odd_packet(packet) != 0, 0))
+			vhu_descriptor_length(d) < size || gather_odd_packet(packet) != 0, 0)) {
+		g->used[i] = d.word;
 		return false;
+	}
 	host = gather_translate(ring, snapshot, extent, d.address, size, VHU_WRITE);
-	if (__builtin_expect(host == NULL, 0))
+	if (__builtin_expect(host == NULL, 0)) {
+		g->used[i] = d.word;
 		return false;
+	}
 	gather_prefetch_frame(host, terms->header_size);
 	g->host[i] = host;
 	g->size[i] = size;
 	g->used[i] = (d.word & PACKED_ID) | flags->used | size;
 	return true;
+}
+
+/*
+ * Was the descriptor that ended a run available when it was read? If it was not it may be by now,
+ * for the driver goes on.
+ */
+static inline bool
+packed_stopped_at_odd(const struct vhu_ring *ring, const struct vhu_gathered *g, unsigned int n)
+{
+	return vhu_packed_is_available((uint16_t)(g->used[n] >> 48), ring->avail_wrap);
 }
 
 /* Receiving. @return how many chains from the front are available and of the common kind. */

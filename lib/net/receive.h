@@ -175,17 +175,20 @@ receive_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 	vhu_hint_check(&snapshot->space, &ring->hint);
 	while (p.done < waiting) {
 		unsigned int n, run = waiting - p.done < VHU_RUN ? waiting - p.done : VHU_RUN;
+		bool odd = true; /* what ends the run waits, but is not common */
 
 		if (kind.packed) {
 			run = packed_run(ring, snapshot, run);
 			n = packed_receive_gather(queue, snapshot, run, unread, &g);
+			odd = n == run || packed_stopped_at_odd(ring, &g, n);
 		} else {
 			n = split_receive_gather(queue, snapshot, run, unread, &g);
 		}
 		STAGE_END(queue, VHU_STAGE_GATHER);
-		/* If it fails the slow path takes what mbufs there are. */
-		if (n != 0 && !pool_take(queue->pool, &packets[p.got], n))
-			n = 0;
+		if (n != 0 && !pool_take(queue->pool, &packets[p.got], n)) {
+			n = 0; /* the slow path takes what mbufs there are */
+			odd = true;
+		}
 		STAGE_END(queue, VHU_STAGE_MBUFS);
 		if (n != 0) {
 			p.got += kind.offload ?
@@ -200,7 +203,11 @@ receive_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 		}
 		if (n == run)
 			continue;
-		if (kind.packed && !packed_waits(ring, snapshot))
+		/*
+		 * What came since is the next burst's. To take it descriptor by descriptor, as it
+		 * comes, costs a transfer of the line for each, here and in the driver.
+		 */
+		if (!odd)
 			break;
 		scattered = scattered_receive(queue, snapshot, &g.head[n], &packets[p.got],
 			run - n, unread, &bytes, kind);

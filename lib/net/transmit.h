@@ -255,6 +255,8 @@ transmit_many(struct vhu_ring *ring, const struct vhu_snapshot *snapshot,
 			continue;
 		if (kind.packed && !packed_waits(ring, snapshot))
 			break;
+		if (kind.packed && !packed_stopped_at_odd(ring, &g, n))
+			continue; /* it came since: another run of the common kind */
 		next = &packets[p.done];
 		n = kind.packed ?
 			transmit_wide_packed(
