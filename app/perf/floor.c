@@ -4,9 +4,11 @@
 
 /*
  * The floor: what it costs two cores of this machine to hand the same bytes to one another with
- * nothing around them. A single-producer, single-consumer ring of slots; a slot is a frame, whose
- * length is in an array beside it; an index tells how far the producer is, another how far the
- * consumer. A header that nobody reads does not have to move, so there is none; where offloads are
+ * nothing around them. A single-producer, single-consumer ring of slots; a slot is a frame, and has
+ * a word in an array beside it: the frame's length, and the lap that it was filled in. So whoever
+ * takes frames waits for one line at most before all of a burst are on their way, as there is no
+ * index to look at first; how far he is, which an index tells, interests the other side only once
+ * in a lap. A header that nobody reads does not have to move, so there is none; where offloads are
  * negotiated, the guest's side writes one for each frame, into a line of its own as in DPDK's
  * mbufs, and the back-end's side reads it. The back-end's side prefetches a burst and copies it to
  * (or from) private buffers that stay in its cache, as mbufs of a busy pool do. No descriptors, no
@@ -23,10 +25,15 @@
 
 #include "perf.h"
 
-#define MASK (PERF_RING - 1)
 #define LINE 64u
+/* Frames that the guest's side handles at a time. */
+#define GUEST_BURST 64
 /* An odd number of lines, as mbufs have. */
 #define PRIVATE_STRIDE (147 * LINE)
+/* What a slot of a receive ring holds where frames may be spread over several. */
+#define MERGEABLE_SLOT 2048u
+/* In a slot's word, beside the length. */
+#define LAP (UINT64_C(1) << 63)
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
@@ -34,19 +41,25 @@
 #define CLONES
 #endif
 
+/* Where a side is. */
+struct place {
+	uint32_t at;            /* slot */
+	uint32_t count;         /* slots since the beginning; runs free */
+	uint64_t lap;           /* LAP or 0: of words filled in this lap */
+};
+
 struct direction {
 	uint8_t *slots;
-	uint32_t *lengths;      /* of the frames in the slots */
+	uint64_t *words;        /* of the slots: written by the producer, read by the consumer */
 	uint64_t stride;
+	uint32_t size;          /* slots */
 	uint32_t header;        /* bytes in front of the frame: a line, or 0 */
 	uint32_t lines;         /* that a slot uses */
-	/* Each index in a line of its own: written by one side, read by the other. */
-	uint32_t *produced;
-	uint32_t *consumed;
+	uint32_t *consumed;     /* written by the consumer, read by the producer */
 	/* Private to each side, in lines of their own as well. */
-	struct {
-		uint32_t at, other;
-	} __rte_cache_aligned producer, consumer;
+	struct place consumer __rte_cache_aligned;
+	struct place producer __rte_cache_aligned;
+	uint32_t seen;          /* producer: of consumed */
 };
 
 struct floor {
@@ -61,27 +74,41 @@ struct floor {
 static uint8_t *
 slot_of(const struct direction *direction, uint32_t at)
 {
-	return direction->slots + (at & MASK) * direction->stride;
+	return direction->slots + at * direction->stride;
 }
 
 static int
 create_direction(struct direction *direction, struct front_memory *memory,
-	const struct perf_row *row, bool headers)
+	const struct perf_row *row, bool headers, uint32_t size)
 {
 	uint64_t lines = (perf_longest(row) + LINE - 1) / LINE + headers;
-	uint8_t *indices = front_memory_take(memory, 0, 256, 128);
+	/* Two lines: processors fetch neighbours. */
+	uint8_t *consumed = front_memory_take(memory, 0, 128, 128);
 
 	memset(direction, 0, sizeof(*direction));
+	direction->size = size;
 	direction->header = headers ? LINE : 0;
 	direction->lines = (uint32_t)lines;
 	direction->stride = (lines | 1) * LINE;
-	direction->slots = front_memory_take(memory, 0, PERF_RING * direction->stride, 64);
-	direction->lengths = front_memory_take(memory, 0, PERF_RING * sizeof(uint32_t), 64);
-	if (indices == NULL || direction->slots == NULL || direction->lengths == NULL)
+	direction->slots = front_memory_take(memory, 0, size * direction->stride, 64);
+	direction->words = front_memory_take(memory, 0, size * sizeof(uint64_t), 128);
+	if (consumed == NULL || direction->slots == NULL || direction->words == NULL)
 		return -1;
-	direction->produced = (uint32_t *)indices;
-	direction->consumed = (uint32_t *)(indices + 128);
+	memset(direction->words, 0, size * sizeof(uint64_t));
+	memset(consumed, 0, sizeof(uint32_t));
+	direction->consumed = (uint32_t *)consumed;
+	direction->consumer.lap = direction->producer.lap = LAP;
 	return 0;
+}
+
+/* As many frames as the driver's ring holds, so that as much memory is in use. */
+static uint32_t
+slots_to_guest(const struct perf_row *row)
+{
+	bool spread = (row->features & UINT64_C(1) << VIRTIO_NET_F_MRG_RXBUF) != 0;
+	uint32_t each = spread ? (perf_longest(row) + MERGEABLE_SLOT - 1) / MERGEABLE_SLOT : 1;
+
+	return PERF_RING / each;
 }
 
 int
@@ -95,8 +122,10 @@ floor_create(struct perf_port *port, struct front_memory *memory, const struct p
 	floor->private = rte_zmalloc("floor", PERF_MAX_BURST * PRIVATE_STRIDE, 64);
 	port->floor = floor;
 	if (floor->private == NULL ||
-			create_direction(&floor->to_back, memory, row, row->offloads) != 0 ||
-			create_direction(&floor->to_guest, memory, row, false) != 0) {
+			create_direction(&floor->to_back, memory, row, row->offloads,
+				PERF_RING) != 0 ||
+			create_direction(&floor->to_guest, memory, row, false,
+				slots_to_guest(row)) != 0) {
 		floor_destroy(port);
 		return -1;
 	}
@@ -112,52 +141,68 @@ floor_destroy(struct perf_port *port)
 	port->floor = NULL;
 }
 
-/* How many slots the consumer may take, at most @count. */
-static inline uint32_t
-filled(struct direction *direction, uint32_t count)
+static void
+advance(const struct direction *direction, struct place *place, uint32_t count)
 {
-	uint32_t there = direction->consumer.other - direction->consumer.at;
-
-	if (there < count) {
-		/* Partner: publish() of the producer. */
-		direction->consumer.other = __atomic_load_n(direction->produced, __ATOMIC_ACQUIRE);
-		there = direction->consumer.other - direction->consumer.at;
+	place->count += count;
+	place->at += count;
+	if (place->at == direction->size) {
+		place->at = 0;
+		place->lap ^= LAP;
 	}
-	return RTE_MIN(there, count);
+}
+
+/* Slots up to the end of the ring, at most @count. */
+static inline uint32_t
+straight(const struct direction *direction, const struct place *place, uint32_t count)
+{
+	return RTE_MIN(direction->size - place->at, count);
+}
+
+/* The length of the next frame but @ahead; false: it is not there. */
+static inline bool
+waits(const struct direction *direction, uint32_t ahead, uint32_t *length)
+{
+	const struct place *place = &direction->consumer;
+	/* Partner: publish(). */
+	uint64_t word = __atomic_load_n(&direction->words[place->at + ahead], __ATOMIC_ACQUIRE);
+
+	*length = (uint32_t)word;
+	return (word & LAP) == place->lap;
 }
 
 /* How many slots the producer may fill, at most @count. */
 static inline uint32_t
 empty(struct direction *direction, uint32_t count)
 {
-	uint32_t there = direction->producer.other + PERF_RING - direction->producer.at;
+	uint32_t there = direction->size - (direction->producer.count - direction->seen);
 
 	if (there < count) {
-		/* Partner: release() of the consumer. */
-		direction->producer.other = __atomic_load_n(direction->consumed, __ATOMIC_ACQUIRE);
-		there = direction->producer.other + PERF_RING - direction->producer.at;
+		/* Partner: release(). */
+		direction->seen = __atomic_load_n(direction->consumed, __ATOMIC_ACQUIRE);
+		there = direction->size - (direction->producer.count - direction->seen);
 	}
-	return RTE_MIN(there, count);
+	return straight(direction, &direction->producer, RTE_MIN(there, count));
 }
 
+/* Frames of these lengths are in the next slots. */
 static inline void
-publish(struct direction *direction, uint32_t count)
+publish(struct direction *direction, const uint32_t *lengths, uint32_t count)
 {
-	direction->producer.at += count;
-	__atomic_store_n(direction->produced, direction->producer.at, __ATOMIC_RELEASE);
+	uint64_t *words = &direction->words[direction->producer.at];
+	uint32_t i;
+
+	for (i = 0; i < count; i++)
+		__atomic_store_n(&words[i], direction->producer.lap | lengths[i],
+			__ATOMIC_RELEASE);
+	advance(direction, &direction->producer, count);
 }
 
 static inline void
 release(struct direction *direction, uint32_t count)
 {
-	direction->consumer.at += count;
-	__atomic_store_n(direction->consumed, direction->consumer.at, __ATOMIC_RELEASE);
-}
-
-static inline uint32_t *
-length_of(const struct direction *direction, uint32_t at)
-{
-	return &direction->lengths[at & MASK];
+	advance(direction, &direction->consumer, count);
+	__atomic_store_n(direction->consumed, direction->consumer.count, __ATOMIC_RELEASE);
 }
 
 /*
@@ -173,11 +218,14 @@ copy(uint8_t *to, const uint8_t *from, uint32_t size)
 		memcpy(to + at, from + at, LINE);
 }
 
-/* Lines of a burst that are asked for before the first is used; of a long frame only some. */
+/*
+ * Lines of each frame of a burst that are asked for before the first is used: the processor goes on
+ * by itself from the second.
+ */
 static inline uint32_t
 lines_ahead(const struct direction *direction)
 {
-	return (uint32_t)RTE_MIN(direction->lines, 4u);
+	return RTE_MIN(direction->lines, 2u);
 }
 
 /* The back-end's receive: no mbufs, so the array is not used. */
@@ -186,18 +234,18 @@ receive(struct perf_port *port, struct rte_mbuf **packets, uint16_t count)
 {
 	struct floor *floor = port->floor;
 	struct direction *from = &floor->to_back;
-	uint32_t there = filled(from, count), ahead = lines_ahead(from), i, line;
+	uint32_t most = straight(from, &from->consumer, count), ahead = lines_ahead(from);
+	uint32_t there, i, line;
 
 	(void)packets;
+	for (there = 0; there < most && waits(from, there, &floor->length[there]); there++)
+		for (line = 0; line < ahead; line++)
+			rte_prefetch0(slot_of(from, from->consumer.at + there) + line * LINE);
 	if (there == 0)
 		return 0;
-	for (i = 0; i < there; i++)
-		for (line = 0; line < ahead; line++)
-			rte_prefetch0(slot_of(from, from->consumer.at + i) + line * LINE);
 	for (i = 0; i < there; i++) {
 		const uint8_t *slot = slot_of(from, from->consumer.at + i);
 
-		floor->length[i] = *length_of(from, from->consumer.at + i);
 		if (from->header != 0)
 			floor->claims |= *(const uint64_t *)slot;
 		copy(floor->private + i * PRIVATE_STRIDE, slot + from->header, floor->length[i]);
@@ -206,28 +254,40 @@ receive(struct perf_port *port, struct rte_mbuf **packets, uint16_t count)
 	return (uint16_t)there;
 }
 
-static uint16_t
-transmit(struct perf_port *port, struct rte_mbuf **packets, uint16_t count)
+/* Transmit from the private buffers, beginning with this one, what fits in one go. */
+static uint32_t
+transmit_run(struct floor *floor, uint32_t first, uint32_t count)
 {
-	struct floor *floor = port->floor;
 	struct direction *to = &floor->to_guest;
 	uint32_t there = empty(to, count), ahead = lines_ahead(to), i, line;
-	bool generate = floor->row->work == PERF_TRANSMIT;
+	uint32_t *lengths = &floor->length[first];
 
-	(void)packets;
+	for (i = 0; i < there; i += LINE / sizeof(uint64_t))
+		front_prefetch_write(&to->words[to->producer.at + i]);
 	for (i = 0; i < there; i++)
 		for (line = 0; line < ahead; line++)
 			front_prefetch_write(slot_of(to, to->producer.at + i) + line * LINE);
 	for (i = 0; i < there; i++) {
-		uint32_t length = generate ? perf_length(floor->row, i) : floor->length[i];
-
-		*length_of(to, to->producer.at + i) = length;
-		copy(slot_of(to, to->producer.at + i), floor->private + i * PRIVATE_STRIDE,
-			length);
+		if (floor->row->work == PERF_TRANSMIT)
+			lengths[i] = perf_length(floor->row, i);
+		copy(slot_of(to, to->producer.at + i),
+			floor->private + (first + i) * PRIVATE_STRIDE, lengths[i]);
 	}
-	if (there > 0)
-		publish(to, there);
-	return (uint16_t)there;
+	publish(to, lengths, there);
+	return there;
+}
+
+static uint16_t
+transmit(struct perf_port *port, struct rte_mbuf **packets, uint16_t count)
+{
+	uint32_t done = 0, run;
+
+	(void)packets;
+	do {
+		run = transmit_run(port->floor, done, count - done);
+		done += run;
+	} while (run > 0 && done < count);
+	return (uint16_t)done;
 }
 
 /* The guest's side, as long as the slice lasts: it touches frames only if it is to. */
@@ -236,14 +296,15 @@ guest_receives(struct floor *floor, struct perf_slice *slice)
 {
 	struct direction *from = &floor->to_guest;
 	bool touch = slice->row->touch || slice->check;
-	uint32_t there = filled(from, 64), i;
+	uint32_t most = straight(from, &from->consumer, GUEST_BURST), there, i;
+	uint32_t lengths[GUEST_BURST];
 
-	for (i = 0; i < there && touch; i++)
-		rte_prefetch0(slot_of(from, from->consumer.at + i));
+	for (there = 0; there < most && waits(from, there, &lengths[there]); there++)
+		if (touch)
+			rte_prefetch0(slot_of(from, from->consumer.at + there));
 	for (i = 0; i < there; i++) {
-		uint32_t at = from->consumer.at + i;
-		struct front_frame frame = { .data = slot_of(from, at),
-			.length = *length_of(from, at) };
+		struct front_frame frame = { .data = slot_of(from, from->consumer.at + i),
+			.length = lengths[i] };
 
 		slice->front.bytes += frame.length;
 		if (touch)
@@ -260,24 +321,24 @@ guest_sends(struct floor *floor, struct perf_slice *slice, uint64_t most)
 {
 	struct direction *to = &floor->to_back;
 	bool touch = slice->row->touch || slice->check;
-	uint32_t there = empty(to, (uint32_t)RTE_MIN(most, 64u)), i;
+	uint32_t there = empty(to, (uint32_t)RTE_MIN(most, (uint64_t)GUEST_BURST)), i;
+	uint32_t lengths[GUEST_BURST];
 
 	for (i = 0; i < there && (touch || to->header != 0); i++)
 		front_prefetch_write(slot_of(to, to->producer.at + i));
 	for (i = 0; i < there; i++) {
-		uint32_t at = to->producer.at + i;
-		struct front_frame frame = { .data = slot_of(to, at) + to->header,
+		uint8_t *slot = slot_of(to, to->producer.at + i);
+		struct front_frame frame = { .data = slot + to->header,
 			.length = perf_length(slice->row, floor->sent) };
 
-		*length_of(to, at) = frame.length;
+		lengths[i] = frame.length;
 		if (to->header != 0)
-			memset(slot_of(to, at), 0, FRONT_HEADER);
+			memset(slot, 0, FRONT_HEADER);
 		if (touch)
 			front_touch_write(&frame, 1, floor->sent);
 		floor->sent++;
 	}
-	if (there > 0)
-		publish(to, there);
+	publish(to, lengths, there);
 	slice->port->outstanding += there;
 }
 
@@ -286,8 +347,8 @@ floor_front(struct perf_slice *slice, uint64_t end)
 {
 	struct floor *floor = slice->port->floor;
 	enum perf_work work = slice->row->work;
-	uint64_t window = slice->row->window ? slice->row->window :
-		work == PERF_LOOP ? PERF_WINDOW : PERF_RING;
+	uint64_t window = work == PERF_LOOP ? perf_window(slice->row) :
+		slice->row->window ? slice->row->window : PERF_RING;
 
 	while (rte_rdtsc() < end) {
 		if (work == PERF_LOOP)
@@ -295,7 +356,7 @@ floor_front(struct perf_slice *slice, uint64_t end)
 		else if (work == PERF_TRANSMIT)
 			guest_receives(floor, slice);
 		if (work == PERF_RECEIVE)
-			slice->port->outstanding = floor->to_back.producer.at -
+			slice->port->outstanding = floor->to_back.producer.count -
 				__atomic_load_n(floor->to_back.consumed, __ATOMIC_RELAXED);
 		if (work == PERF_LOOP || work == PERF_RECEIVE)
 			guest_sends(floor, slice, window - slice->port->outstanding);

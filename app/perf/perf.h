@@ -222,6 +222,8 @@ uint16_t perf_longest(const struct perf_row *row);
 int perf_worker(void *argument);
 void perf_worker_end(void);
 void perf_slice_run(struct perf_slice *slice);
+/* Frames on their way in a loop, at most. */
+uint64_t perf_window(const struct perf_row *row);
 
 /* floor.c */
 int floor_create(struct perf_port *port, struct front_memory *memory, const struct perf_row *row);

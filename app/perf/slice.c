@@ -378,15 +378,21 @@ send_frames(struct perf_slice *slice, uint64_t most)
 	return count;
 }
 
+uint64_t
+perf_window(const struct perf_row *row)
+{
+	uint64_t window = row->window ? row->window : PERF_WINDOW;
+
+	/* Of frames in more buffers than one, the ring has room for fewer. */
+	return perf_longest(row) > 2048 ? RTE_MIN(window, (uint64_t)PERF_RING / 8) : window;
+}
+
 static void
 run_loop(struct perf_slice *slice, uint64_t end)
 {
-	uint64_t window = slice->row->window ? slice->row->window : PERF_WINDOW;
+	uint64_t window = perf_window(slice->row);
 	struct perf_port *port = slice->port;
 
-	/* Of frames in more buffers than one, the ring has room for fewer. */
-	if (perf_longest(slice->row) > 2048)
-		window = RTE_MIN(window, (uint64_t)PERF_RING / 8);
 	while (rte_rdtsc() < end) {
 		port->outstanding -= receive_frames(slice);
 		if (port->outstanding < window)
