@@ -30,6 +30,8 @@
 #define GUEST_BURST 64
 /* An odd number of lines, as mbufs have. */
 #define PRIVATE_STRIDE (147 * LINE)
+/* Lines between slots, at least. */
+#define GAP 2
 /* What a slot of a receive ring holds where frames may be spread over several. */
 #define MERGEABLE_SLOT 2048u
 /* In a slot's word, beside the length. */
@@ -89,7 +91,11 @@ create_direction(struct direction *direction, struct front_memory *memory,
 	direction->size = size;
 	direction->header = headers ? LINE : 0;
 	direction->lines = (uint32_t)lines;
-	direction->stride = (lines | 1) * LINE;
+	/*
+	 * What processors fetch ahead of a copy must not be the next slot, which the other side may
+	 * be about to write: buffers of a driver are apart as well.
+	 */
+	direction->stride = ((lines + GAP) | 1) * LINE;
 	direction->slots = front_memory_take(memory, 0, size * direction->stride, 64);
 	direction->words = front_memory_take(memory, 0, size * sizeof(uint64_t), 128);
 	if (consumed == NULL || direction->slots == NULL || direction->words == NULL)

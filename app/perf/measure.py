@@ -13,7 +13,7 @@ Kinds, one after the other: full, every row with this machine's DPDK (--minutes,
 first, so that it may be run again and goes on where time ran out; with --missing only those that
 are not there yet); native and newer, the rows that targets are about, with what tools/native-dpdk
 and tools/newer-dpdk have built; pairs, test/perf/pair with 64-byte frames (eight minutes); regions,
-regions.py (one minute).
+regions.py (two minutes).
 
 Needs two cores and root. VHU_BUILD names another build folder.
 Exit status: 0 everything was measured, 1 something could not be, 2 wrong usage, 3 rows are left.

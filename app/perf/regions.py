@@ -68,7 +68,7 @@ def main():
     """See above."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--passes", type=int, default=25)
+    parser.add_argument("--passes", type=int, default=60)
     parser.add_argument("--json", required=True)
     options = parser.parse_args()
     if options.passes < 1:
